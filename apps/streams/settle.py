@@ -1,0 +1,172 @@
+"""Keeps the promise of a PendingStream: waits for the log without a thread, then answers in the fitting form.
+
+The view's thread and its database connection are given back before the wait, so that an open stream holds neither.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from typing import Final
+
+from asgiref.sync import SyncToAsync, markcoroutinefunction, sync_to_async
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from apps.errors import Problem
+from apps.streams.log import Entry
+from apps.streams.pending import PendingStream, Producer, Renderer, keep
+from apps.streams.tail import batches
+
+HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+
+
+class Settle:
+    """Stands outside of all middlewares that need threads: they see the promise, and what they add to it is kept."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
+        self._get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        producer = Producer()
+        producer.watch_this_task()
+        try:
+            with producer.expected():
+                response = await self._get_response(request)
+            if isinstance(response, PendingStream):
+                return _dress(await _settle(response, producer), response)
+        except BaseException:
+            await producer.abandon_soon()
+            raise
+        await producer.abandon_soon()  # a promise that the view made and did not return
+        return response
+
+
+def _dress(settled: HttpResponseBase, pending: PendingStream) -> HttpResponseBase:
+    for name, value in pending.items():
+        if name not in {"Content-Type", "Content-Length"}:
+            settled.headers.setdefault(name, value)
+    settled.cookies.update(pending.cookies)
+    return settled
+
+
+async def _settle(pending: PendingStream, producer: Producer) -> HttpResponseBase:
+    await release_thread()
+    lines = Lines(pending.log_id, pending.renderer, producer)
+    try:
+        if pending.as_stream:
+            return await _stream(lines, pending.renderer)
+        return await _whole(lines, pending.renderer)
+    except Problem as problem:
+        await producer.abandon_soon()
+        return pending.renderer.failure(problem)
+
+
+async def _whole(lines: "Lines", renderer: Renderer) -> HttpResponse:
+    return renderer.whole([entry async for entries in lines.entries() for entry in entries])
+
+
+async def _stream(lines: "Lines", renderer: Renderer) -> HttpResponseBase:
+    await lines.first()
+    response = StreamingHttpResponse(lines, content_type=renderer.content_type)
+    for name, value in HEADERS.items():
+        response[name] = value
+    return response
+
+
+class Lines:
+    """The chunks of a streaming answer. What is ready together is one chunk, of whole lines.
+
+    Django calls `close` in a thread when the answer is over, however it ended.
+    """
+
+    def __init__(self, log_id: str, renderer: Renderer, producer: Producer) -> None:
+        self._log_id = log_id
+        self._renderer = renderer
+        self._producer = producer
+        self._following = False
+        self._chunks = self._read()
+        self._first = b""
+        self._loop = asyncio.get_running_loop()
+        producer.release = self.release
+
+    async def first(self) -> None:
+        """Waits for the first bytes, or the end. Raises Problem for an error that comes before them."""
+        self._first = await anext(self._chunks, b"")
+
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        return self._all()
+
+    def close(self) -> None:
+        self._producer.abandon()
+        if self._following and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.release)
+
+    def release(self) -> None:
+        """Stops following the log; a generator that nobody iterates would not before it is collected. In the loop."""
+        if self._following:
+            keep(self._chunks.aclose())
+
+    async def entries(self) -> AsyncGenerator[list[Entry], None]:
+        """All up to the end. Raises Problem where the log ends with an error."""
+        source = batches(self._log_id)
+        try:
+            async for entries in source:
+                last = entries[-1]
+                if last.terminal:
+                    self._producer.finished()
+                if last.kind != "error":
+                    yield entries
+                    continue
+                if entries[:-1]:
+                    yield entries[:-1]
+                raise Problem.from_data(last.data)
+        finally:
+            await source.aclose()
+
+    async def _all(self) -> AsyncGenerator[bytes, None]:
+        await release_thread()  # outer middlewares have used one meanwhile
+        if self._first:
+            yield self._first
+        async for chunk in self._chunks:
+            yield chunk
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
+        begun, self._following = False, True
+        source = self.entries()
+        try:
+            async for entries in source:
+                if chunk := b"".join(self._written(entries)):
+                    begun = True
+                    yield chunk
+        except Problem as problem:
+            if not begun:
+                raise
+            yield b"".join(self._renderer.lines(Entry("", "error", problem.as_data())))
+        finally:
+            self._following = False
+            await source.aclose()
+
+    def _written(self, entries: Iterable[Entry]) -> Iterable[bytes]:
+        return (line for entry in entries for line in self._renderer.lines(entry))
+
+
+async def release_thread() -> None:
+    """Ends the thread that Django keeps for this request's synchronous code, with its database connection.
+
+    A later synchronous call starts another one. Without such a thread (a test client's request) nothing is done but
+    to give the connection back.
+    """
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if context is None:
+        await sync_to_async(close_old_connections)()
+        return
+    if context not in SyncToAsync.context_to_thread_executor:
+        return
+    await sync_to_async(close_old_connections)()
+    executor = SyncToAsync.context_to_thread_executor.pop(context, None)
+    if executor is not None:
+        executor.shutdown(wait=False)
