@@ -1,0 +1,77 @@
+"""What the engine asks of a loaded model. `llama.py` answers with llama.cpp, the tests with a fake.
+
+Slots are numbered from 0; positions inside a slot count from 0 and have no gaps. All lengths are in tokens.
+Every method but the constructor's is called from the engine's one thread.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.inference.engine.sampling import Chain
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens that one slot takes in this step, from position `start` on; `sample` asks for the last one's logits."""
+
+    slot: int
+    start: int
+    tokens: Tokens
+    sample: bool
+
+
+class NoRoom(Exception):
+    """The memory had no cells for this batch; nothing of it was computed."""
+
+
+class DecodeFailed(Exception):
+    """The step failed. What its slots now hold is unknown: they must be cleared."""
+
+
+class Backend(Protocol):
+    context: int  # what one slot holds
+    slots: int
+    batch: int  # most tokens of one decode
+    can_trim: bool  # False for recurrent and hybrid models: a slot can be grown or cleared, nothing else
+    can_shift: bool
+    shares_cells: bool  # a copy shares memory cells with its source, so that shifting one would shift both
+
+    def decode(self, chunks: Sequence[Chunk]) -> None:
+        """Compute the chunks as one batch. Raises NoRoom or DecodeFailed."""
+        ...
+
+    def sampler(self, chain: Chain, recent: Sequence[int]) -> Any:
+        """A sampler of its own state; `recent` are the prompt's last tokens, which the penalties must know."""
+        ...
+
+    def sample(self, sampler: Any, row: int) -> int:
+        """The next token from the row-th logits of the last decode, in the order of its chunks. Raises DecodeFailed."""
+        ...
+
+    def free(self, sampler: Any) -> None: ...
+
+    def clear(self, slot: int) -> None: ...
+
+    def trim(self, slot: int, length: int) -> bool:
+        """Forget everything from position `length` on; False if this memory cannot."""
+        ...
+
+    def copy(self, source: int, target: int, length: int) -> bool:
+        """Make `target` hold the first `length` tokens of `source` and no more; False if it cannot and is empty."""
+        ...
+
+    def shift(self, slot: int, keep: int, discard: int, length: int) -> None:
+        """Forget positions keep … keep + discard - 1 of a slot that holds `length`, and close the gap."""
+        ...
+
+    def piece(self, token: int) -> bytes: ...
+
+    def ends(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        ...

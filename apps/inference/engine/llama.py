@@ -1,0 +1,360 @@
+"""llama.cpp as the engine's backend. Its C interface comes from lib.py.
+
+The high-level class of llama_cpp decodes one sequence at a time, so the low-level calls are used. `llama_decode` lets
+other Python threads run; the many small calls beside it are made without that (PyDLL), or each of them would be a
+chance for another thread to take the interpreter in the middle of a step.
+"""
+
+import ctypes
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.inference.engine.backend import Chunk, DecodeFailed, NoRoom, Tokens
+from apps.inference.engine.lib import lib as api
+from apps.inference.engine.loading import Load
+from apps.inference.engine.sampling import Chain
+
+KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+FLASH = {"auto": -1, "off": 0, "on": 1}
+WIDEST = 256  # candidates up to which the likeliest are picked before llama.cpp's samplers see them
+BLOCK = 64
+_STRIDES = np.arange(BLOCK)[:, None]
+
+Log = Callable[[int, str], None]
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+
+
+class LoadFailed(Exception):
+    """The model or its context could not be made; llama.cpp's log says why."""
+
+
+def _held(name: str) -> Any:
+    """The same function, called without releasing the interpreter."""
+    plain = getattr(api, name)
+    function = getattr(_HELD, name)
+    function.argtypes, function.restype = plain.argtypes, plain.restype
+    return function
+
+
+_HELD = ctypes.PyDLL(api._lib._name)
+_accept = _held("llama_sampler_accept")
+_apply = _held("llama_sampler_apply")
+_sample = _held("llama_sampler_sample")
+_seq_rm = _held("llama_memory_seq_rm")
+_seq_cp = _held("llama_memory_seq_cp")
+_seq_add = _held("llama_memory_seq_add")
+_to_piece = _held("llama_token_to_piece")
+_logits = _HELD.llama_get_logits
+_logits.argtypes, _logits.restype = [ctypes.c_void_p], ctypes.c_void_p
+
+
+class Sampler:
+    """One sequence's chain. `recent` mirrors what the penalties look at."""
+
+    def __init__(self, chain: Chain, recent: Sequence[int], *, vocabulary: int) -> None:
+        self.chain = chain
+        last_n = chain.penalties.last_n if chain.penalties else 0
+        self.recent: deque[int] = deque(recent, maxlen=last_n)
+        self.greedy = chain.seed is None and chain.penalties is None
+        self.handle = None if self.greedy else _chain(chain, vocabulary=vocabulary)
+        for token in self.recent:
+            _accept(self.handle, token)
+
+    def accept(self, token: int) -> None:
+        _accept(self.handle, token)
+        self.recent.append(token)
+
+    def candidates(self, row: NDArray[np.float32]) -> NDArray[np.intp] | None:
+        """The ids that can be left after the penalties and top-k; None when that may be most of the vocabulary.
+
+        Only penalised tokens move among the others, so the k best afterwards are among the k + p best before and the p
+        penalised.
+        """
+        penalised = set(self.recent)
+        wanted = (self.chain.top_k if self.chain.seed is not None else 1) + len(penalised)
+        if wanted == len(penalised) or wanted > min(WIDEST, row.size // BLOCK):
+            return None
+        ids = _best(row, wanted)
+        return np.union1d(ids, np.fromiter(penalised, np.intp)) if penalised else ids
+
+
+def _best(row: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """The ids of at least the `count` largest values, in a fraction of a sort's time.
+
+    The row is cut into strided blocks. At least `count` values are not below the count-th largest of the blocks'
+    maxima, and only blocks whose maximum is not below it hold any.
+    """
+    width = row.size // BLOCK
+    maxima = row[: BLOCK * width].reshape(BLOCK, width).max(axis=0)
+    bound = np.partition(maxima, width - count)[width - count]
+    blocks = (maxima >= bound).nonzero()[0]
+    ids = np.concatenate([(blocks + _STRIDES * width).ravel(), np.arange(BLOCK * width, row.size)])
+    best: NDArray[np.intp] = np.sort(ids[row[ids] >= bound])
+    return best
+
+
+def _chain(chain: Chain, *, vocabulary: int) -> Any:
+    handle = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+    for step in _steps(chain, vocabulary=vocabulary):
+        api.llama_sampler_chain_add(handle, step)
+    return handle
+
+
+def _steps(chain: Chain, *, vocabulary: int) -> Iterable[Any]:
+    if penalties := chain.penalties:
+        yield api.llama_sampler_init_penalties(
+            vocabulary, penalties.last_n, penalties.repeat, penalties.frequency, penalties.presence
+        )
+    if chain.top_k:
+        yield api.llama_sampler_init_top_k(chain.top_k)
+    if chain.typical_p is not None:
+        yield api.llama_sampler_init_typical(chain.typical_p, 1)
+    if chain.top_p is not None:
+        yield api.llama_sampler_init_top_p(chain.top_p, 1)
+    if chain.min_p is not None:
+        yield api.llama_sampler_init_min_p(chain.min_p, 1)
+    if chain.temperature is not None:
+        yield api.llama_sampler_init_temp(chain.temperature)
+    yield api.llama_sampler_init_greedy() if chain.seed is None else api.llama_sampler_init_dist(chain.seed)
+
+
+class Batch:
+    """llama_batch over arrays of our own, filled a slice at a time. Every token belongs to exactly one sequence."""
+
+    def __init__(self, size: int) -> None:
+        self._token = np.zeros(size, dtype=np.int32)
+        self._position = np.zeros(size, dtype=np.int32)
+        self._slot = np.zeros(size, dtype=np.int32)
+        self._wanted = np.zeros(size, dtype=np.int8)
+        self._ones = np.ones(size, dtype=np.int32)
+        self._slot_pointers = self._slot.ctypes.data + 4 * np.arange(size, dtype=np.uint64)
+        self.rows: list[int] = []  # where in the batch the wanted logits are
+        self.native = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._token, api.llama_token),
+            embd=None,
+            pos=_pointer(self._position, api.llama_pos),
+            n_seq_id=_pointer(self._ones, ctypes.c_int32),
+            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(api.llama_seq_id)),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
+
+    def fill(self, chunks: Sequence[Chunk]) -> None:
+        at = 0
+        self.rows.clear()
+        for chunk in chunks:
+            end = at + len(chunk.tokens)
+            self._token[at:end] = chunk.tokens
+            self._position[at:end] = np.arange(chunk.start, chunk.start + end - at)
+            self._slot[at:end] = chunk.slot
+            self._wanted[at:end] = 0
+            if chunk.sample:
+                self._wanted[end - 1] = 1
+                self.rows.append(end - 1)
+            at = end
+        self.native.n_tokens = at
+
+
+def _pointer(array: NDArray[Any], kind: Any) -> Any:
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
+
+
+class Llama:
+    """A model and its one generation context. See backend.Backend for the contract.
+
+    The thread that makes it must be the one that decodes: OpenMP keeps a team of threads for each thread that computes,
+    and teams that are together more than the processors sleep between operators (a step took 20 % longer).
+    """
+
+    def __init__(self, load: Load, *, progress: Callable[[float], None]) -> None:
+        self._model = _open_model(load, progress)
+        self._vocabulary = api.llama_model_get_vocab(self._model)
+        self._size = api.llama_vocab_n_tokens(self._vocabulary)
+        self.slots = load.slots
+        self.context = min(load.context, api.llama_model_n_ctx_train(self._model) or load.context)
+        self._context = _open_context(self._model, load, context=self.context)
+        self._memory = api.llama_get_memory(self._context)
+        self.batch = api.llama_n_batch(self._context)
+        recurrent = api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
+        self.can_trim = not recurrent
+        self.can_shift = bool(api.llama_memory_can_shift(self._memory)) and not recurrent
+        self.shares_cells = load.kv_unified
+        self.weight_bytes: int = api.llama_model_size(self._model)
+        self._batch = Batch(self.batch)
+        self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
+        self._rows: NDArray[np.float32] = np.empty((0, self._size), dtype=np.float32)
+        self._row_address = 0
+        self._warm_up()
+
+    def decode(self, chunks: Sequence[Chunk]) -> None:
+        self._batch.fill(chunks)
+        code = api.llama_decode(self._context, self._batch.native)
+        if code == 1:
+            raise NoRoom
+        if code:
+            raise DecodeFailed(f"the model failed to compute a step (code {code})")
+        self._find_rows()
+
+    def sampler(self, chain: Chain, recent: Sequence[int]) -> Sampler:
+        return Sampler(chain, recent, vocabulary=self._size)
+
+    def sample(self, sampler: Sampler, row: int) -> int:
+        logits = self._rows[row]
+        if sampler.greedy:
+            return int(logits.argmax())
+        ids = sampler.candidates(logits)
+        if ids is None:
+            token = int(_sample(sampler.handle, self._context, self._batch.rows[row]))
+            sampler.recent.append(token)
+            return token
+        token = _draw(sampler, ids, logits)
+        sampler.accept(token)
+        return token
+
+    def free(self, sampler: Sampler) -> None:
+        if sampler.handle is not None:
+            api.llama_sampler_free(sampler.handle)
+            sampler.handle = None
+
+    def clear(self, slot: int) -> None:
+        _seq_rm(self._memory, slot, -1, -1)
+
+    def trim(self, slot: int, length: int) -> bool:
+        return bool(_seq_rm(self._memory, slot, length, -1))
+
+    def copy(self, source: int, target: int, length: int) -> bool:
+        # With a range this call aborts the process unless the memory is unified: copy all, then trim.
+        _seq_rm(self._memory, target, -1, -1)
+        _seq_cp(self._memory, source, target, -1, -1)
+        if _seq_rm(self._memory, target, length, -1):
+            return True
+        self.clear(target)
+        return False
+
+    def shift(self, slot: int, keep: int, discard: int, length: int) -> None:
+        _seq_rm(self._memory, slot, keep, keep + discard)
+        _seq_add(self._memory, slot, keep + discard, length, -discard)
+
+    def piece(self, token: int) -> bytes:
+        """Control tokens have no text."""
+        if token not in self._pieces:
+            self._pieces[token] = self._render(token)
+        return self._pieces[token]
+
+    def ends(self, token: int) -> bool:
+        if token not in self._ends:
+            self._ends[token] = bool(api.llama_vocab_is_eog(self._vocabulary, token))
+        return self._ends[token]
+
+    def tokenise(self, text: str, *, special: bool = True) -> Tokens:
+        """Tokens of a text, with the model's own beginning; `special` reads control tokens out of it."""
+        data = text.encode()
+        tokens = np.empty(len(data) + 8, dtype=np.int32)
+        count = api.llama_tokenize(
+            self._vocabulary, data, len(data), _pointer(tokens, api.llama_token), len(tokens), True, special
+        )
+        return tokens[:count]
+
+    def _render(self, token: int) -> bytes:
+        buffer = ctypes.create_string_buffer(64)
+        length = _to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
+        if length < 0:
+            buffer = ctypes.create_string_buffer(-length)
+            length = _to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
+        return buffer.raw[:length]
+
+    def _find_rows(self) -> None:
+        """Look at the logits where llama.cpp left them: one row for each wanted token, in the order of the batch."""
+        address = _logits(self._context)
+        if address == self._row_address and len(self._batch.rows) <= len(self._rows):
+            return
+        rows = max(len(self._batch.rows), 1)
+        native = (ctypes.c_float * (rows * self._size)).from_address(address)
+        self._rows = np.frombuffer(native, dtype=np.float32).reshape(rows, self._size)
+        self._row_address = address
+
+    def _warm_up(self) -> None:
+        """One step now, so that the first answer does not wait for the weights to be read from disk."""
+        self.decode([Chunk(0, 0, np.zeros(1, dtype=np.int32), True)])
+        api.llama_memory_clear(self._memory, False)
+
+
+def _draw(sampler: Sampler, ids: NDArray[np.intp], logits: NDArray[np.float32]) -> int:
+    if not ids.size:
+        raise DecodeFailed("the model computed no numbers to choose a token by")
+    data = np.zeros(ids.size, dtype=CANDIDATE)
+    data["id"], data["logit"] = ids, logits[ids]
+    array = api.llama_token_data_array(
+        data=_pointer(data, api.llama_token_data), size=ids.size, selected=-1, sorted=False
+    )
+    _apply(sampler.handle, ctypes.byref(array))
+    return int(array.data[array.selected].id)
+
+
+def _open_model(load: Load, progress: Callable[[float], None]) -> Any:
+    params = api.llama_model_default_params()
+    params.n_gpu_layers = load.gpu_layers
+    if load.main_gpu is not None:
+        params.main_gpu = load.main_gpu
+        params.split_mode = params.split_mode if load.tensor_split else api.LLAMA_SPLIT_MODE_NONE
+    if load.tensor_split:
+        params.tensor_split = (ctypes.c_float * api.llama_max_devices())(*load.tensor_split)
+    if load.mmap is not None:
+        params.load_mode = api.LLAMA_LOAD_MODE_MMAP if load.mmap else api.LLAMA_LOAD_MODE_NONE
+
+    def report(fraction: float, _data: Any) -> bool:
+        progress(fraction)
+        return True  # go on
+
+    params.progress_callback = callback = api.llama_progress_callback(report)
+    api.llama_backend_init()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fdopen.restype = ctypes.c_void_p
+    libc.fclose.argtypes = [ctypes.c_void_p]
+    file = libc.fdopen(load.file, b"rb")
+    try:
+        model = api.llama_model_load_from_file_ptr(file, params)
+    finally:
+        libc.fclose(file)
+        del callback  # it had to live until here
+    if not model:
+        raise LoadFailed("the model could not be loaded")
+    return model
+
+
+def _open_context(model: Any, load: Load, *, context: int) -> Any:
+    params = api.llama_context_default_params()
+    params.n_ctx = context * load.slots
+    params.n_seq_max = load.slots
+    params.n_batch = params.n_ubatch = min(load.batch, params.n_ctx)
+    # A slot samples at most one token a step. Room for the logits of a whole batch is 300 MB with a large vocabulary.
+    params.n_outputs_max = load.slots
+    params.n_threads = params.n_threads_batch = load.threads or _cores()
+    params.type_k = params.type_v = KV_TYPES[load.kv_type]
+    params.kv_unified = load.kv_unified
+    params.flash_attn_type = FLASH[load.flash]
+    handle = api.llama_init_from_model(model, params)
+    if not handle:
+        raise LoadFailed(f"there is not enough memory for {load.slots} contexts of {context} tokens")
+    return handle
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def log_to(sink: Log) -> None:
+    """Send every line of llama.cpp's and ggml's log to `sink(level, text)`: level 1 is debug, 2 information, 3 a
+    warning, 4 an error, and 5 continues the line before."""
+    global _log  # llama.cpp keeps the address: the callback must live as long as the process
+    _log = api.llama_log_callback(lambda level, text, _: sink(level, text.decode(errors="replace")))
+    api.llama_log_set(_log, None)
+
+
+_log: Any = None

@@ -1,0 +1,102 @@
+"""Who computes what in the next step. Pure policy; nothing is computed or moved here.
+
+A step has a token budget while a stream is running, so that no stream waits long for its next token: every running
+sequence takes one token, and prompts take what is left. With no stream running, prompts may fill the whole batch.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+
+from apps.inference.engine.backend import Chunk
+from apps.inference.engine.sequence import Sequence
+from apps.inference.engine.slots import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One sequence's share of a step."""
+
+    sequence: Sequence
+    slot: Slot
+    length: int
+
+    @property
+    def completes(self) -> bool:
+        """Whether nothing of the sequence is left to compute after it, so that its next token can be sampled."""
+        return self.length == self.slot.remaining
+
+    def chunk(self) -> Chunk:
+        start = self.slot.length
+        return Chunk(self.slot.index, start, self.sequence.tokens[start : start + self.length], self.completes)
+
+
+class Scheduler:
+    """Waiting sequences have no slot; held ones have a slot and wait for a prefix; running ones compute."""
+
+    def __init__(self, *, step_tokens: int, batch: int) -> None:
+        self._step_tokens = max(1, min(step_tokens, batch))
+        self._batch = batch
+        self.waiting: deque[Sequence] = deque()
+        self.held: list[Slot] = []
+        self.running: list[Slot] = []
+
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self.held) + len(self.running)
+
+    def find(self, run: str) -> Sequence | None:
+        return next((sequence for sequence in self.sequences() if sequence.job.run == run), None)
+
+    def sequences(self) -> Iterator[Sequence]:
+        yield from self.waiting
+        yield from (slot.owner for slot in [*self.held, *self.running] if slot.owner)
+
+    def remove(self, sequence: Sequence) -> Slot | None:
+        """Take the sequence out, wherever it is; its slot if it had one."""
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+            return None
+        for queue in (self.held, self.running):
+            for slot in queue:
+                if slot.owner is sequence:
+                    queue.remove(slot)
+                    return slot
+        return None
+
+    def plan(self) -> list[Part]:
+        """The next step: streams first, in order of arrival; then prompts."""
+        streams = [slot for slot in self.running if slot.remaining == 1 and slot.owner and slot.owner.sampled]
+        prompts = [slot for slot in self.running if slot not in streams]
+        room = self._room(len(streams))
+        shares = divide(room, [slot.remaining for slot in prompts])
+        pairs = [(slot, 1) for slot in streams[: self._batch]] + list(zip(prompts, shares, strict=True))
+        return [Part(slot.owner, slot, length) for slot, length in pairs if slot.owner and length]
+
+    def _room(self, streams: int) -> int:
+        """Tokens left for prompts. However many streams run, prompts keep a quarter of the step and never starve."""
+        if not streams:
+            return self._batch
+        return min(max(self._step_tokens - streams, self._step_tokens // 4), max(0, self._batch - streams))
+
+
+def divide(room: int, needs: Ordered[int]) -> list[int]:
+    """Split `room` tokens among prompts in order of arrival.
+
+    The oldest has a right to half of it, so that it always gets on. The rest goes to who needs least, so that a short
+    prompt is not stuck behind a long one. One prompt alone gets all.
+    """
+    shares = [0] * len(needs)
+    if not needs:
+        return shares
+
+    def give(index: int, most: int) -> None:
+        nonlocal room
+        share = min(needs[index] - shares[index], most, room)
+        shares[index] += share
+        room -= share
+
+    give(0, (room + 1) // 2)
+    for index in sorted(range(len(needs)), key=lambda index: needs[index] - shares[index]):
+        give(index, room)
+    return shares

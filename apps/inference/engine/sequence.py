@@ -1,0 +1,139 @@
+"""One run inside the engine: its tokens, how far they are computed, and when it ends."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from apps.inference.engine.backend import Tokens
+from apps.inference.engine.detokenize import TextStream
+from apps.inference.types import EndReason, Limits, Sampling
+
+REPEATS = 30  # the contract's bound on one token in a row (section 5)
+LONGEST = 10  # contexts that one answer may fill
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as the engine takes it.
+
+    `share_key` names whose tokens these are: two jobs of one key may reuse all of each other's prefix, others only
+    the leading `public_tokens` that belong to the model version itself. An empty key matches none.
+    `context` lowers the slot's context for this run; 0 leaves it.
+    """
+
+    run: str
+    tokens: Tokens
+    share_key: str
+    public_tokens: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    limits: Limits = field(default_factory=Limits)
+    context: int = 0
+
+
+@dataclass
+class Times:
+    """Nanoseconds of the monotonic clock; 0 is not yet."""
+
+    started: int = 0
+    first: int = 0
+
+    def start(self) -> None:
+        self.started = time.monotonic_ns()
+
+    def mark_first(self) -> None:
+        self.first = self.first or time.monotonic_ns()
+
+    def spans(self) -> tuple[int, int]:
+        """How long the prompt took, and the tokens after it."""
+        now = time.monotonic_ns()
+        if not self.started:
+            return 0, 0
+        return (self.first or now) - self.started, now - self.first if self.first else 0
+
+
+class Sequence:
+    """`tokens[:count]` is everything known of it, computed or not; the slot says how much is computed."""
+
+    def __init__(self, job: Job, *, context: int) -> None:
+        self.job = job
+        self.context = min(job.context or context, context)
+        self.tokens: Tokens = np.empty(self.context + 1, dtype=np.int32)
+        prompt, self.dropped = fit(job.tokens, limits=job.limits, context=self.context)
+        self.tokens[: len(prompt)] = prompt
+        self.count = self.prompt_tokens = len(prompt)
+        self.cached_tokens = 0
+        self.output: list[int] = []
+        self.sampled = 0
+        self.text = TextStream(job.limits.stop)
+        self.times = Times()
+        self.sampler: Any = None
+        self.reason: EndReason | None = None
+        self._last_piece, self._repeats = b"", 0
+
+    @property
+    def prompt(self) -> Tokens:
+        return self.tokens[: self.prompt_tokens]
+
+    @property
+    def limit(self) -> int:
+        """Most tokens it may generate."""
+        most = LONGEST * self.context
+        asked = self.job.limits.num_predict
+        return asked if 0 <= asked <= most else most
+
+    @property
+    def keep(self) -> int:
+        """Tokens at the front that a shift leaves alone."""
+        return kept(self.job.limits, length=self.prompt_tokens, context=self.context)
+
+    def take(self, token: int, piece: bytes, *, ends: bool) -> str:
+        """Add a sampled token; the text that became certain with it. Sets `reason` when it was the last."""
+        self.times.mark_first()
+        self.sampled += 1
+        if ends:
+            self.reason = "stop"
+            return ""
+        self.output.append(token)
+        text = self.text.push(piece)
+        self.reason = self._verdict(piece)
+        self.tokens[self.count] = token
+        self.count += 1
+        return text
+
+    def drop_middle(self, discard: int) -> None:
+        keep = self.keep
+        self.tokens[keep : self.count - discard] = self.tokens[keep + discard : self.count].copy()
+        self.count -= discard
+
+    def _verdict(self, piece: bytes) -> EndReason | None:
+        if self.text.stopped or self._runs_away(piece):
+            return "stop"
+        return "length" if self.sampled >= self.limit else None
+
+    def _runs_away(self, piece: bytes) -> bool:
+        """More than REPEATS times the same token, whitespace aside. Ollama aborts without a word; we end normally."""
+        piece = piece.strip()
+        self._repeats = self._repeats + 1 if piece == self._last_piece else 0
+        self._last_piece = piece
+        return self._repeats > REPEATS
+
+
+def kept(limits: Limits, *, length: int, context: int) -> int:
+    wanted = length if limits.num_keep < 0 else limits.num_keep
+    return max(0, min(wanted, length, context - 4))
+
+
+def fits(length: int, *, context: int) -> bool:
+    return length <= context - 1
+
+
+def fit(tokens: Tokens, *, limits: Limits, context: int) -> tuple[Tokens, int]:
+    """The prompt cut in its middle so that half of the window behind `num_keep` is free (contract, section 19.4), and
+    how many tokens that took. A prompt that fits is left alone; one that may not be cut is for the caller to refuse."""
+    if fits(len(tokens), context=context) or not (limits.shift and limits.truncate):
+        return tokens[:context], 0
+    keep = kept(limits, length=len(tokens), context=context)
+    tail = max(1, (context - keep) // 2)
+    return np.concatenate([tokens[:keep], tokens[-tail:]]), len(tokens) - keep - tail

@@ -1,0 +1,187 @@
+"""Slots: which one holds which tokens, who may reuse them, and how a new sequence gets its prefix.
+
+A prefix is reused in three ways: the sequence takes a free slot that holds it, copies it from any other slot, or waits
+for a slot that is computing it right now and copies it then. How far two sequences may share is `shareable` alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from apps.inference.engine.backend import Backend, Tokens
+from apps.inference.engine.sequence import Job, Sequence
+
+WAIT_FOR = 32  # tokens that must be gained before a wait begins
+COPY = 8  # tokens; fewer are computed as fast as they are copied
+SPARE = 32  # tokens that may be lost with a slot as if it were empty
+
+
+@dataclass
+class Slot:
+    """`tokens[:length]` is what its memory holds. Of these the first `exact` were computed from just the tokens before
+    them (a shift ends that), and the first `entangled` may be memory cells that another slot holds too."""
+
+    index: int
+    tokens: Tokens
+    length: int = 0
+    exact: int = 0
+    entangled: int = 0
+    share_key: str = ""
+    public_tokens: int = 0
+    used: int = 0
+    owner: Sequence | None = None
+    awaiting: bool = False
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that its sequence has and its memory has not."""
+        return self.owner.count - self.length if self.owner else 0
+
+    def grow(self, count: int) -> None:
+        if self.exact == self.length:
+            self.exact += count
+        self.length += count
+
+    def forget(self, length: int) -> None:
+        self.length = min(self.length, length)
+        self.exact = min(self.exact, length)
+        self.entangled = min(self.entangled, length)
+
+
+def common(one: Tokens, other: Tokens) -> int:
+    """Length of the common prefix."""
+    length = min(len(one), len(other))
+    differs = one[:length] != other[:length]
+    return int(differs.argmax()) if differs.any() else length
+
+
+def shareable(prefix: int, job: Job, *, share_key: str, public_tokens: int) -> int:
+    """How much of a common prefix a job may take from tokens of `share_key`: all under one key, else what is public."""
+    if job.share_key and job.share_key == share_key:
+        return prefix
+    return min(prefix, job.public_tokens, public_tokens)
+
+
+class Slots:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._clock = 0
+        self.all = [Slot(index, np.empty(0, dtype=np.int32)) for index in range(backend.slots)]
+
+    def claim(self, sequence: Sequence) -> Slot | None:
+        """Give the sequence the free slot that saves the most work, then the one whose loss matters least.
+
+        What the slot holds stays until `prepare`. None when all are taken.
+        """
+        free = [slot for slot in self.all if slot.owner is None]
+        if not free:
+            return None
+        own = {slot.index: self._usable(slot, sequence) for slot in self.all}
+
+        def cost(slot: Slot) -> tuple[int, bool, int, int]:
+            copied = max((length for index, length in own.items() if index != slot.index), default=0)
+            reused = max(own[slot.index], copied if copied >= COPY else 0)
+            wasted = slot.length - own[slot.index] > SPARE
+            if wasted:  # what is saved can be had by a copy too, so the one that nobody came back to for longest goes
+                return -reused, wasted, slot.used, -own[slot.index]
+            return -reused, wasted, -own[slot.index], slot.used
+
+        chosen = min(free, key=cost)
+        chosen.owner = sequence
+        return chosen
+
+    def awaits(self, slot: Slot) -> bool:
+        """Whether a longer prefix for this slot's sequence is being computed right now, and is worth the wait.
+
+        Who has begun to wait does so to the end of that prefix, which is near then, and others may wait for it too.
+        """
+        sequence = slot.owner
+        if sequence is None or not self._backend.can_trim:
+            return False
+        ready = max(self._usable(other, sequence) for other in self.all)
+        coming = max((self._coming(other, sequence) for other in self.all if other is not slot), default=0)
+        slot.awaiting = coming - ready >= (1 if slot.awaiting else WAIT_FOR)
+        return slot.awaiting
+
+    def prepare(self, slot: Slot) -> None:
+        """Make the slot hold as much of its sequence's prompt as may be had without computing it."""
+        sequence = slot.owner
+        assert sequence is not None
+        own = self._usable(slot, sequence)
+        others = (other for other in self.all if other is not slot)
+        source = max(others, key=lambda other: self._usable(other, sequence), default=slot)
+        if source is not slot and self._usable(source, sequence) >= own + COPY:
+            reused = self._copy(source, slot, self._usable(source, sequence))
+        else:
+            reused = self._keep(slot, own)
+        slot.tokens, slot.length, slot.exact = sequence.tokens, reused, reused
+        slot.share_key, slot.public_tokens = sequence.job.share_key, sequence.job.public_tokens
+        if not sequence.sampled:  # a sequence that comes back after it lost its slot was counted before
+            sequence.cached_tokens = reused
+
+    def shift(self, slot: Slot) -> None:
+        """Discard the oldest half of a full slot behind the tokens to keep. Cells that another slot shares cannot be
+        moved: then the slot is cleared, and what remains is computed anew."""
+        sequence = slot.owner
+        assert sequence is not None
+        keep = sequence.keep
+        discard = max(1, (slot.length - keep) // 2)
+        if self._backend.shares_cells and slot.entangled > keep + discard:
+            self.clear(slot)
+        else:
+            self._backend.shift(slot.index, keep, discard, slot.length)
+            slot.forget(slot.length - discard)
+            slot.exact = min(slot.exact, keep)
+        sequence.drop_middle(discard)
+
+    def release(self, slot: Slot) -> None:
+        """The sequence left; what it computed stays for the next one."""
+        self._clock += 1
+        slot.owner, slot.used, slot.awaiting = None, self._clock, False
+
+    def clear(self, slot: Slot) -> None:
+        self._backend.clear(slot.index)
+        slot.forget(0)
+
+    def drop_idle(self) -> bool:
+        """Clear the free slot that was used longest ago; False when none holds anything."""
+        idle = [slot for slot in self.all if slot.owner is None and slot.length]
+        if idle:
+            self.clear(min(idle, key=lambda slot: slot.used))
+        return bool(idle)
+
+    def _usable(self, slot: Slot, sequence: Sequence) -> int:
+        """How much of the slot's memory the sequence may take over. The last token is computed always, for logits."""
+        held = min(slot.length, slot.exact)
+        prefix = self._shared(slot, sequence, slot.tokens[:held])
+        if not self._backend.can_trim and prefix != slot.length:
+            return 0
+        return prefix
+
+    def _coming(self, slot: Slot, sequence: Sequence) -> int:
+        """As `_usable`, once the slot's own sequence is computed. One that is not prepared yet promises nothing."""
+        busy = slot.owner
+        if busy is None or slot.tokens is not busy.tokens or slot.exact < slot.length:
+            return 0
+        return self._shared(slot, sequence, busy.tokens[: busy.count])
+
+    def _shared(self, slot: Slot, sequence: Sequence, held: Tokens) -> int:
+        wanted = sequence.tokens[: sequence.count - 1]
+        return shareable(common(wanted, held), sequence.job, share_key=slot.share_key, public_tokens=slot.public_tokens)
+
+    def _keep(self, slot: Slot, length: int) -> int:
+        if length == slot.length:
+            return length
+        if length and self._backend.trim(slot.index, length):
+            slot.forget(length)
+            return length
+        self.clear(slot)
+        return 0
+
+    def _copy(self, source: Slot, slot: Slot, length: int) -> int:
+        self.clear(slot)
+        if not self._backend.copy(source.index, slot.index, length):
+            return 0
+        source.entangled = max(source.entangled, length)
+        slot.entangled = length
+        return length

@@ -1,0 +1,169 @@
+"""Frames to the event logs, from a thread of its own, so that no write ever holds up a step.
+
+All runs' frames of a step go in one round trip, at most one frame a run; runs without a frame are asked after now and
+then whether somebody cancelled them. While the server is away frames wait here and the engine goes on.
+"""
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from apps.errors import Problem
+from apps.inference.engine.engine import Ended, Event, Started, Text
+from apps.inference.runner import protocol
+from apps.inference.types import TEXT
+from apps.streams.log import EventLog, FencedError
+
+POLL_SECONDS = 0.05
+BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+HOLD_CHARACTERS = 1 << 20  # of one run, while the server is away
+
+Pair = tuple[str, dict[str, Any]]
+Cancel = Callable[[str, Problem | None], None]
+
+
+@dataclass
+class Line:
+    """One run on its way out. `sent` are frames that may have arrived although nobody said so: they must be repeated as
+    they were, and new text goes behind them."""
+
+    order: protocol.Order
+    sent: list[Pair] = field(default_factory=list)
+    text: str = ""
+    end: Ended | None = None
+    closed: bool = False  # the log takes no more of us
+    asked: float = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self.sent or self.text)
+
+    def entries(self) -> list[Pair]:
+        return [*self.sent, (TEXT, {"t": self.text})] if self.text else self.sent
+
+    def held(self) -> int:
+        return len(self.text) + sum(len(data["t"]) for _, data in self.sent)
+
+    def delivered(self) -> None:
+        self.sent, self.text = [], ""
+
+    def doubted(self) -> None:
+        self.sent, self.text = self.entries(), ""
+
+    def close(self) -> None:
+        self.closed = True
+        self.delivered()
+
+
+class Writer:
+    def __init__(self, log: EventLog, *, events: protocol.Events, cancel: Cancel) -> None:
+        self._log, self._events, self._cancel = log, events, cancel
+        self._inbox: queue.SimpleQueue[protocol.Order | list[Event] | None] = queue.SimpleQueue()
+        self._lines: dict[str, Line] = {}
+        self._failures = 0
+        self._retry_at = 0.0
+        self._closing = False
+
+    def open(self, order: protocol.Order) -> None:
+        """Make a run known; before the engine learns of it. Any thread."""
+        self._inbox.put(order)
+
+    def put(self, events: list[Event]) -> None:
+        """What a step brought. Any thread; never waits."""
+        self._inbox.put(events)
+
+    def close(self) -> None:
+        """Return from `run` as soon as everything is delivered."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        while not (self._closing and not self._lines):
+            self._collect()
+            self._flush()
+            self._settle()
+
+    def _collect(self) -> None:
+        """Wait for news, no longer than to the next poll or retry, and take all there is."""
+        try:
+            self._take(self._inbox.get(timeout=self._patience()))
+        except queue.Empty:
+            return
+        while not self._inbox.empty():
+            self._take(self._inbox.get())
+
+    def _patience(self) -> float | None:
+        if not self._lines:
+            return None
+        return max(0.001, self._retry_at - time.monotonic()) if self._failures else POLL_SECONDS
+
+    def _take(self, news: protocol.Order | list[Event] | None) -> None:
+        if news is None:
+            self._closing = True
+        elif isinstance(news, protocol.Order):
+            self._lines[news.job.run] = Line(news)
+        else:
+            for event in news:
+                self._note(event)
+
+    def _note(self, event: Event) -> None:
+        line = self._lines[event.run]
+        if isinstance(event, Started):
+            self._events.send({"event": "started", "run": event.run, "fence": line.order.fence})
+        elif isinstance(event, Ended):
+            line.end = event
+        elif isinstance(event, Text) and not line.closed:
+            line.text += event.text
+
+    def _flush(self) -> None:
+        now = time.monotonic()
+        if now < self._retry_at:
+            return self._bound()
+        due = [line for line in self._lines.values() if not line.closed and (line.waiting or self._poll_due(line, now))]
+        if not due:
+            return
+        try:
+            answers = self._log.append_many([(line.order.log_id, line.order.fence, line.entries()) for line in due])
+        except redis.RedisError:
+            return self._back_off(due)
+        self._failures, self._retry_at = 0, 0.0
+        for line, answer in zip(due, answers, strict=True):
+            self._confirm(line, answer, now)
+
+    def _poll_due(self, line: Line, now: float) -> bool:
+        return line.end is None and now - line.asked >= POLL_SECONDS
+
+    def _confirm(self, line: Line, answer: bool | FencedError, now: float) -> None:
+        line.delivered()
+        line.asked = now
+        if isinstance(answer, FencedError):
+            line.close()
+            self._cancel(line.order.job.run, Problem("conflict", "the run's stream was taken over or is gone"))
+        elif answer:
+            self._cancel(line.order.job.run, None)
+
+    def _back_off(self, due: Sequence[Line]) -> None:
+        for line in due:
+            line.doubted()
+        delay = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        self._retry_at = time.monotonic() + delay
+        self._bound()
+
+    def _bound(self) -> None:
+        """A run whose text nobody takes ends before it fills the memory."""
+        for line in self._lines.values():
+            if not line.closed and line.held() > HOLD_CHARACTERS:
+                line.close()
+                problem = Problem("unavailable", "the run's stream could not be written for too long")
+                self._cancel(line.order.job.run, problem)
+
+    def _settle(self) -> None:
+        """Tell the worker of each run that is over and wholly delivered."""
+        for run, line in list(self._lines.items()):
+            if line.end and not line.waiting:
+                del self._lines[run]
+                self._events.send(protocol.ended(line.order, line.end))

@@ -1,0 +1,119 @@
+"""Requests and frames: the one vocabulary between the dialects, the placement and the engine. Pure.
+
+Only these frozen dataclasses (as JSON) cross a process. Durations are integers in nanoseconds, sizes in bytes,
+lengths in tokens.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+RunKind = Literal["generate", "chat"]
+EndReason = Literal["stop", "length", "cancelled", "error"]
+
+# Frame kinds in a run's event log. "end" and "error" are terminal.
+TEXT = "text"  # {"t": str}
+PROGRESS = "progress"  # {"stage": "loading", "fraction": float}
+END = "end"  # RunEnd as data
+ERROR = "error"  # Problem.as_data()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One sequence's sampler chain (contract, section 5). A negative seed means a random one."""
+
+    seed: int = -1
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a generation ends, and what happens when its context is full."""
+
+    num_predict: int = -1
+    num_keep: int = 4
+    stop: tuple[str, ...] = ()
+    truncate: bool = True
+    shift: bool = True
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What makes one loaded instance differ from another. None leaves the choice to placement."""
+
+    num_ctx: int | None = None
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    num_thread: int = 0
+    tensor_split: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    role: str
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller wants answered, free of any dialect.
+
+    `keep_alive` is in seconds: None leaves the replica's, a negative number is forever.
+    `context` holds the tokens of an earlier reply; `raw` sends the prompt to the model untouched.
+    """
+
+    kind: RunKind
+    messages: tuple[Message, ...] = ()
+    prompt: str = ""
+    system: str = ""
+    raw: bool = False
+    context: tuple[int, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    limits: Limits = field(default_factory=Limits)
+    load: LoadOptions = field(default_factory=LoadOptions)
+    keep_alive: float | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "Request":
+        limits = {**data["limits"], "stop": tuple(data["limits"]["stop"])}
+        load = {**data["load"], "tensor_split": tuple(data["load"]["tensor_split"])}
+        return cls(
+            **{
+                **data,
+                "messages": tuple(Message(**message) for message in data["messages"]),
+                "context": tuple(data["context"]),
+                "sampling": Sampling(**data["sampling"]),
+                "limits": Limits(**limits),
+                "load": LoadOptions(**load),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """The data of an END frame. `prompt_tokens` counts the cached ones too; `context` only where it was asked for."""
+
+    reason: EndReason
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    dropped_tokens: int = 0
+    load_ns: int = 0
+    prompt_ns: int = 0
+    eval_ns: int = 0
+    context: tuple[int, ...] = ()
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)

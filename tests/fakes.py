@@ -1,0 +1,143 @@
+"""A model that thinks in checksums: the engine's backend with honest memory and no weights.
+
+What it says next depends on every token that its memory holds, so a wrong reuse gives a wrong answer. It raises Misuse
+where llama.cpp would compute nonsense or abort. Tokens below 256 are bytes, 0 ends; `ANSWER + n` in a prompt asks for n
+letters.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from apps.inference.engine.backend import Chunk, DecodeFailed, NoRoom
+from apps.inference.engine.sampling import Chain
+
+END = 0
+ANSWER = 1000
+
+
+class Misuse(AssertionError):
+    """The engine broke a rule of the backend."""
+
+
+@dataclass
+class Cell:
+    position: int
+    token: int
+
+
+@dataclass
+class FakeSampler:
+    chain: Chain
+    recent: tuple[int, ...]
+    freed: bool = False
+
+
+@dataclass
+class FakeBackend:
+    context: int = 64
+    slots: int = 4
+    batch: int = 16
+    can_trim: bool = True
+    can_shift: bool = True
+    shares_cells: bool = True
+    cells: int = 1 << 20
+    failures: list[Exception] = field(default_factory=list)  # raised by the next decodes
+    steps: list[list[tuple[int, int, int]]] = field(default_factory=list)  # of each: slot, start, length
+    copies: list[tuple[int, int, int]] = field(default_factory=list)
+    samplers: list[FakeSampler] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.memory: list[list[Cell]] = [[] for _ in range(self.slots)]
+        self._rows: list[tuple[int, ...]] = []
+
+    def decode(self, chunks: Sequence[Chunk]) -> None:
+        if sum(len(chunk.tokens) for chunk in chunks) > self.batch:
+            raise Misuse("more tokens than the batch holds")
+        if len({chunk.slot for chunk in chunks}) != len(chunks):
+            raise Misuse("a slot twice in one step")
+        if self.failures:
+            raise self.failures.pop(0)
+        if self._used() + sum(len(chunk.tokens) for chunk in chunks) > self.cells:
+            raise NoRoom
+        self.steps.append([(chunk.slot, chunk.start, len(chunk.tokens)) for chunk in chunks])
+        self._rows = []
+        for chunk in chunks:
+            self._take(chunk)
+
+    def _take(self, chunk: Chunk) -> None:
+        held = self.memory[chunk.slot]
+        if [cell.position for cell in held] != list(range(chunk.start)):
+            raise Misuse(f"slot {chunk.slot} holds {len(held)} cells, not just positions 0 to {chunk.start - 1}")
+        if chunk.start + len(chunk.tokens) > self.context:
+            raise Misuse("more tokens than the context holds")
+        held.extend(Cell(chunk.start + at, int(token)) for at, token in enumerate(chunk.tokens))
+        if chunk.sample:
+            self._rows.append(tuple(cell.token for cell in held))
+
+    def _used(self) -> int:
+        return len({id(cell) for held in self.memory for cell in held})
+
+    def sampler(self, chain: Chain, recent: Sequence[int]) -> FakeSampler:
+        self.samplers.append(FakeSampler(chain, tuple(recent)))
+        return self.samplers[-1]
+
+    def sample(self, sampler: FakeSampler, row: int) -> int:
+        if sampler.freed:
+            raise Misuse("a sampler that was freed")
+        return say(self._rows[row])
+
+    def free(self, sampler: FakeSampler) -> None:
+        if sampler.freed:
+            raise Misuse("a sampler freed twice")
+        sampler.freed = True
+
+    def clear(self, slot: int) -> None:
+        self.memory[slot] = []
+
+    def trim(self, slot: int, length: int) -> bool:
+        if not self.can_trim and length < len(self.memory[slot]):
+            return False
+        self.memory[slot] = self.memory[slot][:length]
+        return True
+
+    def copy(self, source: int, target: int, length: int) -> bool:
+        self.copies.append((source, target, length))
+        held = self.memory[source]
+        self.memory[target] = list(held) if self.shares_cells else [Cell(c.position, c.token) for c in held]
+        if self.trim(target, length):
+            return True
+        self.clear(target)
+        return False
+
+    def shift(self, slot: int, keep: int, discard: int, length: int) -> None:
+        if not self.can_shift or length != len(self.memory[slot]):
+            raise Misuse("a shift that cannot be")
+        self.memory[slot] = self.memory[slot][:keep] + self.memory[slot][keep + discard :]
+        for cell in self.memory[slot][keep:]:
+            cell.position -= discard
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token]) if 0 < token < 256 else b""
+
+    def ends(self, token: int) -> bool:
+        return token == END
+
+
+def say(held: Sequence[int]) -> int:
+    """The next token: a letter that depends on everything held, or the end once what was asked for is said."""
+    asked = max((at for at, token in enumerate(held) if token >= ANSWER), default=None)
+    if asked is not None and len(held) - asked - 1 == held[asked] - ANSWER:
+        return END
+    return 97 + zlib.crc32(repr(list(held)).encode()) % 26
+
+
+def answer(prompt: Sequence[int], length: int) -> str:
+    """What the model says to a prompt, alone and unhurried, cut at `length` tokens."""
+    held = list(prompt)
+    while len(held) - len(prompt) < length and (token := say(held)) != END:
+        held.append(token)
+    return bytes(held[len(prompt) :]).decode()
+
+
+__all__ = ["ANSWER", "END", "DecodeFailed", "FakeBackend", "FakeSampler", "Misuse", "NoRoom", "answer"]

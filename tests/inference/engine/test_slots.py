@@ -1,0 +1,138 @@
+"""Which slot a sequence gets, and what it need not compute."""
+
+import pytest
+
+from tests.fakes import ANSWER, answer
+from tests.inference.engine.conftest import Bench, MakeBench
+
+SYSTEM = list(range(300, 340))
+
+
+def ask(*words: int, letters: int = 4) -> list[int]:
+    return [*SYSTEM, *words, ANSWER + letters]
+
+
+def test_a_second_turn_computes_only_what_is_new(bench: Bench) -> None:
+    first = ask(1)
+    said = bench.run("first", first, key="alice")
+    second = [*first, *said.encode(), 2, ANSWER + 3]
+    assert bench.run("second", second, key="alice") == answer(second, 99)
+    assert bench.ends["second"].cached_tokens == len(first) + len(said)
+
+
+def test_the_last_token_is_always_computed(bench: Bench) -> None:
+    prompt = ask(1)
+    bench.run("first", prompt, key="alice")
+    assert bench.run("again", prompt, key="alice") == answer(prompt, 99)
+    assert bench.ends["again"].cached_tokens == len(prompt) - 1
+
+
+def test_a_prefix_in_a_busy_slot_is_copied(bench: Bench) -> None:
+    bench.submit("busy", ask(1, letters=20), key="alice")
+    bench.steps(4)
+    assert bench.run("other", ask(2), key="alice") == answer(ask(2), 99)
+    assert bench.ends["other"].cached_tokens == len(SYSTEM)
+    bench.until("busy")
+    assert bench.texts["busy"] == answer(ask(1, letters=20), 99)
+
+
+def test_a_prefix_that_is_being_computed_is_waited_for_and_copied(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=8)
+    names = [f"user {number}" for number in range(8)]
+    for number, name in enumerate(names):
+        bench.submit(name, ask(number), key=name, public=len(SYSTEM))
+    bench.until(*names)
+    assert [bench.ends[name].cached_tokens for name in names] == [0] + [len(SYSTEM)] * 7
+    assert [bench.texts[name] for name in names] == [answer(ask(number), 99) for number in range(8)]
+    assert len(bench.backend.copies) == 7
+
+
+def test_who_waits_for_a_prefix_has_started(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=2)
+    bench.submit("leader", ask(1), key="k")
+    bench.submit("follower", ask(2), key="k")
+    bench.steps()
+    assert bench.started == ["leader", "follower"]
+    assert [slot for slot, _, _ in bench.backend.steps[0]] == [0]
+
+
+def test_followers_go_on_when_their_leader_is_cancelled(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=3)
+    for name in ("leader", "one", "two"):
+        bench.submit(name, ask(len(name)), key="k")
+    bench.steps()
+    bench.engine.cancel("leader")
+    bench.until("one", "two")
+    assert bench.texts == {"one": answer(ask(3), 99), "two": answer(ask(3), 99)}
+    assert bench.ends["one"].cached_tokens == 16  # what the leader had done
+    assert bench.ends["two"].cached_tokens == len(ask(3)) - 1
+
+
+@pytest.mark.parametrize(
+    ("key", "public", "cached"), [("alice", 0, 40), ("bob", 0, 0), ("bob", 33, 33), ("bob", 90, 35), ("", 0, 0)]
+)
+def test_a_prefix_is_shared_under_one_key_or_as_far_as_it_is_public(
+    key: str, public: int, cached: int, bench: Bench
+) -> None:
+    bench.run("first", ask(1), key="alice", public=35)
+    bench.run("second", ask(2), key=key, public=public)
+    assert bench.ends["second"].cached_tokens == cached
+
+
+def test_two_runs_of_no_key_share_nothing(bench: Bench) -> None:
+    for run in ("first", "second"):
+        bench.run(run, ask(1), key="")
+    assert bench.ends["second"].cached_tokens == 0
+
+
+def test_an_empty_slot_is_taken_before_somebody_s_long_cache(bench: Bench) -> None:
+    bench.run("alice's", ask(1, letters=10), key="alice")
+    bench.run("bob's", [5, ANSWER + 2], key="bob")
+    assert bench.run("alice's next", ask(1, letters=10), key="alice")
+    assert bench.ends["alice's next"].cached_tokens == len(ask(1)) - 1
+
+
+def words(name: str) -> list[int]:
+    return [*(300 + byte for byte in 8 * name.encode())][:40] + [300] * (40 - 8 * len(name)) + [ANSWER + 1]
+
+
+def test_of_full_slots_the_one_used_longest_ago_is_given_up(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=2)
+    for name in ("old", "new", "third"):
+        bench.run(name, words(name), key=name)
+    bench.run("new again", words("new"), key="new")
+    bench.run("old again", words("old"), key="old")
+    assert (bench.ends["new again"].cached_tokens, bench.ends["old again"].cached_tokens) == (40, 0)
+
+
+def test_a_model_that_cannot_trim_reuses_only_what_it_holds_wholly(make_bench: MakeBench) -> None:
+    bench = make_bench(can_trim=False, can_shift=False)
+    first = ask(1)
+    said = bench.run("first", first, key="k")
+    longer = [*first, *said.encode(), 7, ANSWER + 2]
+    assert bench.run("longer", longer, key="k") == answer(longer, 99)
+    assert bench.ends["longer"].cached_tokens == len(first) + len(said)
+    assert bench.run("forked", ask(2), key="k") == answer(ask(2), 99)
+    assert bench.ends["forked"].cached_tokens == 0
+
+
+def test_what_was_shifted_is_not_reused_behind_the_gap(make_bench: MakeBench) -> None:
+    bench = make_bench(context=32, slots=2)
+    bench.run("long", [5, 6, 7, 8, 9], key="k", num_predict=60, num_keep=4)
+    held = [cell.token for cell in bench.backend.memory[0]]
+    bench.run("again", [*held, 1, ANSWER + 1], key="k", shift=False)
+    assert bench.ends["again"].cached_tokens == 4
+
+
+def test_who_shares_only_the_public_part_takes_the_slot_used_longest_ago(make_bench: MakeBench) -> None:
+    """When every slot holds somebody's conversation, a stranger must not take the newest for the sake of a prefix that
+    could be copied just as well."""
+    bench = make_bench(slots=2, context=256)
+    old, new, stranger = list(range(400, 480)), list(range(500, 580)), list(range(600, 680))
+    bench.run("old", [*old, ANSWER + 4], key="old")  # of another version: nothing of it can be shared
+    bench.run("new", ask(*new), key="new", public=len(SYSTEM))
+    bench.run("stranger", ask(*stranger), key="stranger", public=len(SYSTEM))
+    again = ask(*new)
+    bench.run("again", again, key="new", public=len(SYSTEM))
+    assert bench.ends["stranger"].cached_tokens == len(SYSTEM)
+    assert bench.ends["again"].cached_tokens == len(again) - 1

@@ -1,0 +1,202 @@
+"""Frames on their way to the logs, while the server comes and goes."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from django.conf import settings
+
+from apps.errors import Problem
+from apps.inference.engine.engine import Ended, Event, Started, Text
+from apps.inference.engine.sequence import Job
+from apps.inference.runner import writer as writing
+from apps.inference.runner.protocol import Events, Order
+from apps.inference.runner.writer import Writer
+from apps.streams import log as event_log
+
+
+class Cable:
+    """A way to the server that can be pulled out and put back."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._server = parts.path if parts.scheme == "unix" else (parts.hostname or "", parts.port or 6379)
+        self._ends: list[socket.socket] = []
+        self.plugged = True
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        login = parts.netloc.rpartition("@")[0]
+        self.url = f"redis://{login}@127.0.0.1:{self._listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if isinstance(self._server, tuple):
+            return socket.create_connection(self._server)
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self._server)
+        return far
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self.plugged:
+                near.close()
+                continue
+            far = self._connect()
+            self._ends += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            return  # the cable was pulled
+
+    def pull(self) -> None:
+        self.plugged = False
+        for end in self._ends:
+            with suppress(OSError):  # it may have hung up by itself
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.pull()
+        for end in (self._listener, *self._ends):
+            end.close()
+
+
+class Desk:
+    """A writer at work, the events it sends and the cancels it asks for."""
+
+    def __init__(self, url: str) -> None:
+        self._reading, descriptor = os.pipe()
+        self._descriptor = descriptor
+        self.cancels: list[tuple[str, Problem | None]] = []
+        self.writer = Writer(event_log.from_url(url), events=Events(descriptor), cancel=self._cancel)
+        self._thread = threading.Thread(target=self.writer.run, daemon=True)
+        self._thread.start()
+
+    def _cancel(self, run: str, problem: Problem | None) -> None:
+        self.cancels.append((run, problem))
+
+    def open(self, run: str) -> None:
+        job = Job(run=run, tokens=np.zeros(1, dtype=np.int32), share_key="")
+        self.writer.open(Order(job, log_id=run, fence=1, want_context=False))
+
+    def put(self, *events: Event) -> None:
+        self.writer.put(list(events))
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Let everything be delivered; the events."""
+        self.writer.close()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        os.close(self._descriptor)
+        with os.fdopen(self._reading, "rb") as pipe:
+            return [json.loads(line) for line in pipe]
+
+
+def ended(run: str) -> Ended:
+    return Ended(run, "stop", None, 1, 0, 1, 0, 1, 1, ())
+
+
+@pytest.fixture
+def log(services: None) -> Iterator[event_log.EventLog]:
+    log = event_log.from_url(settings.REDIS_URL)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def cable(services: None) -> Iterator[Cable]:
+    cable = Cable(settings.REDIS_URL)
+    yield cable
+    cable.close()
+
+
+def make_log(log: event_log.EventLog, name: str) -> str:
+    run = f"writer-{name}-{os.getpid()}"
+    log.create(run, owner=None, ttl=60)
+    assert log.claim(run, 1)
+    return run
+
+
+def texts(log: event_log.EventLog, run: str) -> list[str]:
+    return [entry.data["t"] for entry in log.entries(run)]
+
+
+def wait_until(what: Any, *, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)
+
+
+def test_the_end_is_told_after_the_last_frame(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "end"), Desk(settings.REDIS_URL)
+    desk.open(run)
+    desk.put(Started(run), Text(run, "a"), Text(run, "b"))
+    desk.put(Text(run, "c"), ended(run))
+    assert [event["event"] for event in desk.finish()] == ["started", "ended"]
+    assert "".join(texts(log, run)) == "abc"
+
+
+def test_one_step_is_one_frame(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "step"), Desk(settings.REDIS_URL)
+    desk.open(run)
+    desk.put(Text(run, "a"), Text(run, "b"), ended(run))
+    desk.finish()
+    assert texts(log, run) == ["ab"]
+
+
+def test_a_cancel_is_noticed_without_a_frame(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "cancel"), Desk(settings.REDIS_URL)
+    desk.open(run)
+    log.cancel(run)
+    wait_until(lambda: desk.cancels)
+    assert desk.cancels[0] == (run, None)
+    desk.put(ended(run))
+    desk.finish()
+
+
+def test_nothing_is_lost_or_doubled_while_the_server_is_away(log: event_log.EventLog, cable: Cable) -> None:
+    run, desk = make_log(log, "away"), Desk(cable.url)
+    desk.open(run)
+    desk.put(Text(run, "0 "))
+    wait_until(lambda: texts(log, run))
+    for number in range(1, 30):
+        desk.put(Text(run, f"{number} "))
+        if number == 10:
+            cable.pull()
+        if number == 20:
+            cable.plugged = True
+        time.sleep(0.02)
+    desk.put(ended(run))
+    assert desk.finish()[-1]["event"] == "ended"
+    assert "".join(texts(log, run)) == "".join(f"{number} " for number in range(30))
+
+
+def test_a_run_that_nobody_takes_ends_before_it_fills_the_memory(
+    log: event_log.EventLog, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "HOLD_CHARACTERS", 1000)
+    run, desk = make_log(log, "full"), Desk(cable.url)
+    cable.pull()
+    desk.open(run)
+    desk.put(Text(run, "x" * 1001))
+    wait_until(lambda: desk.cancels)
+    problem = desk.cancels[0][1]
+    assert problem and problem.code == "unavailable"
+    desk.put(ended(run))
+    assert desk.finish()[-1]["event"] == "ended"
