@@ -1,0 +1,282 @@
+"""The render child for real: what it answers, what it survives, and that nobody else is harmed."""
+
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jinja2
+import psutil
+import pytest
+
+from apps.errors import Problem
+from apps.inference.engine.vocabulary import Vocabulary
+from apps.inference.prompt.client import MAX_CHARACTERS, Renderer
+from apps.inference.prompt.job import PromptJob
+from apps.inference.prompt.process import Child
+from apps.inference.types import Message
+from tests.inference.prompt.conftest import MakeModel, MakeRenderer
+
+HELLO = PromptJob(kind="chat", num_ctx=4096, messages=(Message("user", "Say hello"),))
+HISTORY = (
+    Message("system", "Be brief."),
+    Message("user", "My name is Ada."),
+    Message("assistant", "Hi Ada."),
+    Message("user", "What is my name?"),
+)
+# Behaves unless it is asked for something else by the user's words.
+ON_DEMAND = (
+    "{% if messages[0].content == 'loop' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
+    "{% endfor %}{% elif messages[0].content == 'hoard' %}{% set ns = namespace(x=['y' * 1000000]) %}"
+    "{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}{% set z = ns.x | join %}{% endfor %}{{ z }}"
+    "{% elif messages[0].content == 'native' %}{% set ns = namespace(x=7 ** 1000) %}{% for a in range(40) %}"
+    "{% set ns.x = ns.x * ns.x %}{% endfor %}"
+    "{% else %}{{ messages[0].content }}{% endif %}"
+)
+
+
+def job(text: str, **more: object) -> PromptJob:
+    return PromptJob(kind="chat", num_ctx=4096, messages=(Message("user", text),), **more)  # type: ignore[arg-type]
+
+
+def child(renderer: Renderer) -> psutil.Process:
+    assert renderer._child is not None
+    return psutil.Process(renderer._child.pid)
+
+
+def leave(orphan: Child) -> None:
+    """What is left of a parent that was killed: nothing at the other ends."""
+    assert orphan._process.stdin is not None
+    orphan._process.stdin.close()
+    os.close(orphan._answers)
+
+
+# --- The real model ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("messages", [HISTORY[1:2], HISTORY, HISTORY[1:]])
+def test_a_chat_is_what_plain_jinja_makes_of_the_file_s_template(
+    qwen: Renderer, gguf_path: Path, messages: tuple[Message, ...]
+) -> None:
+    vocabulary = Vocabulary(str(gguf_path))
+    plain = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(vocabulary.chat_template())
+    text = plain.render(messages=[vars(message) for message in messages], add_generation_prompt=True)
+    prompt = qwen.render(PromptJob(kind="chat", num_ctx=4096, messages=messages))
+    assert prompt.text == text
+    assert list(prompt.tokens) == vocabulary.tokenize(text, add_special=True, parse_special=True)
+    vocabulary.close()
+
+
+def test_prompts_have_the_lengths_that_ollama_recorded(qwen: Renderer) -> None:
+    assert len(qwen.render(HELLO).tokens) == 31
+    assert len(qwen.render(PromptJob(kind="generate", num_ctx=4096, prompt="Say hello")).tokens) == 31
+    assert len(qwen.render(PromptJob(kind="chat", num_ctx=4096, messages=HISTORY)).tokens) == 39
+    assert len(qwen.render(PromptJob(kind="generate", num_ctx=4096, prompt="1, 2, 3,", raw=True)).tokens) == 8
+
+
+def test_a_context_makes_the_next_prompt_longer(qwen: Renderer) -> None:
+    first = qwen.render(HELLO)
+    second = qwen.render(PromptJob(kind="generate", num_ctx=4096, prompt="More", context=first.tokens))
+    assert second.tokens[: len(first.tokens)] == first.tokens
+    assert len(second.tokens) > len(first.tokens)
+
+
+def test_the_version_s_system_is_public_up_to_the_user_s_first_word(qwen: Renderer, gguf_path: Path) -> None:
+    prompt = qwen.render(job("Ahoy there", version_system="You are a pirate."))
+    vocabulary = Vocabulary(str(gguf_path))
+    shared = vocabulary.detokenize(prompt.tokens[: prompt.public_tokens]).decode()
+    vocabulary.close()
+    assert shared == "<|im_start|>system\nYou are a pirate.<|im_end|>\n<|im_start|>user\n"
+
+
+def test_two_hundred_messages_are_fitted_with_the_system_and_the_last(qwen: Renderer) -> None:
+    said = tuple(
+        Message(("user", "assistant")[n % 2], f"Message {n} of a long talk about nothing.") for n in range(199)
+    )
+    prompt = qwen.render(PromptJob(kind="chat", num_ctx=512, messages=(HISTORY[0], *said)))
+    assert len(prompt.tokens) <= 512
+    assert prompt.text.startswith("<|im_start|>system\nBe brief.<|im_end|>")
+    assert "Message 198 " in prompt.text
+    assert "Message 0 " not in prompt.text
+
+
+def test_a_short_prompt_comes_back_within_a_few_milliseconds(qwen: Renderer) -> None:
+    qwen.render(HELLO)
+    taken = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        qwen.render(HELLO)
+        taken.append(time.perf_counter() - begun)
+    assert sorted(taken)[10] < 0.02
+
+
+# --- What a child survives ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("loop", "took longer than 0.5 seconds"),
+        ("hoard", "needs more memory than it may have|took longer than 0.5 seconds|ended unexpectedly"),
+        ("native", "needs more memory than it may have|took longer than 0.5 seconds"),
+    ],
+)
+def test_a_bomb_is_refused_in_time_and_the_next_prompt_works(make_renderer: MakeRenderer, word: str, text: str) -> None:
+    renderer = make_renderer(ON_DEMAND, deadline=0.5)
+    renderer.render(job("hi"))
+    begun = time.monotonic()
+    with pytest.raises(Problem, match=text):
+        renderer.render(job(word))
+    assert time.monotonic() - begun < 4
+    assert renderer.render(job("hello")).text == "hello"
+
+
+def test_a_template_that_explodes_while_it_is_compiled_hurts_only_its_own_prompts(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer("{{ " + "(" * 20000 + "1" + ")" * 20000 + " }}")
+    for _ in range(2):
+        with pytest.raises(Problem):
+            renderer.render(HELLO)
+    assert renderer.render(PromptJob(kind="generate", num_ctx=64, prompt="hell", raw=True)).tokens[0] == 258
+
+
+def test_a_template_error_leaves_the_child_alive(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer("{{ raise_exception('no') if messages[0].content == 'x' }}")
+    renderer.render(job("hi"))
+    before = child(renderer).pid
+    with pytest.raises(Problem, match="refuses these messages: no") as caught:
+        renderer.render(job("x"))
+    assert caught.value.status == 500
+    assert child(renderer).pid == before
+
+
+def test_a_killed_child_is_replaced_unnoticed(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer()
+    renderer.render(HELLO)
+    first = child(renderer)
+    first.kill()
+    assert renderer.render(HELLO).tokens
+    assert child(renderer).pid != first.pid
+
+
+def test_a_child_stopped_dead_is_killed_at_the_deadline(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer(deadline=0.2)
+    renderer.render(HELLO)
+    first = child(renderer)
+    first.suspend()
+    with pytest.raises(Problem, match="took longer than 0.2 seconds"):
+        renderer.render(HELLO)
+    assert not first.is_running()
+    assert renderer.render(HELLO).tokens
+
+
+def test_an_idle_child_ends_when_nobody_holds_its_input(make_model: MakeModel) -> None:
+    orphan = Child(str(make_model()))
+    orphan.receive(until=time.monotonic() + 10)
+    leave(orphan)
+    assert orphan._process.wait(timeout=5) == 0
+
+
+def test_a_child_in_a_loop_ends_though_nobody_is_left_to_kill_it(make_model: MakeModel) -> None:
+    orphan = Child(str(make_model(ON_DEMAND)))
+    orphan.receive(until=time.monotonic() + 10)
+    line = json.dumps({"deadline": 0.3, "job": job("loop").as_data()}) + "\n"
+    orphan.send(line.encode(), until=time.monotonic() + 5)
+    leave(orphan)
+    orphan._process.wait(timeout=5)
+
+
+# --- How it is used ----------------------------------------------------------------------------------------------
+
+
+def test_many_threads_get_each_their_own_prompt(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer(ON_DEMAND)
+    with ThreadPoolExecutor(8) as pool:
+        texts = list(pool.map(lambda number: renderer.render(job(f"text {number}")).text, range(100)))
+    assert texts == [f"text {number}" for number in range(100)]
+
+
+def test_a_renderer_becomes_ready_without_anyone_waiting(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer()
+    assert not renderer.ready()
+    renderer.start()
+    renderer.start()
+    limit = time.monotonic() + 10
+    while not renderer.ready():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert renderer.render(HELLO).tokens
+
+
+def test_a_file_without_a_vocabulary_is_told(tmp_path: Path, make_renderer: MakeRenderer) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"nothing of the kind")
+    renderer = make_renderer(path=path)
+    for _ in range(2):
+        with pytest.raises(Problem, match="prompts cannot be prepared") as caught:
+            renderer.render(HELLO)
+        assert str(path) not in caught.value.message
+
+
+def test_a_closed_renderer_takes_no_more_prompts(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer()
+    renderer.render(HELLO)
+    gone = child(renderer)
+    renderer.close()
+    renderer.close()
+    assert not gone.is_running()
+    with pytest.raises(Problem, match="being unloaded"):
+        renderer.render(HELLO)
+
+
+def test_closing_ends_a_prompt_that_is_being_made(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer(ON_DEMAND, deadline=20)
+    renderer.render(job("hi"))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(renderer.render, job("loop"))
+        time.sleep(0.2)
+        renderer.close()
+        with pytest.raises(Problem):
+            waiting.result(timeout=5)
+
+
+def test_more_text_than_a_child_can_hold_is_refused_before_it_is_sent(make_renderer: MakeRenderer) -> None:
+    with pytest.raises(Problem) as caught:
+        make_renderer().render(job("x" * (MAX_CHARACTERS + 1)))
+    assert caught.value.status == 413
+
+
+def test_a_child_inherits_no_secret_and_may_open_nothing(
+    make_renderer: MakeRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRAL_SECRET_KEY", "hush")
+    renderer = make_renderer()
+    renderer.render(HELLO)
+    process = child(renderer)
+    assert "CORRAL_SECRET_KEY" not in process.environ()
+    limits = Path(f"/proc/{process.pid}/limits")
+    if limits.exists():
+        hard = {line[:26].strip(): line[26:].split()[1] for line in limits.read_text().splitlines()[1:]}
+        assert (hard["Max open files"], hard["Max core file size"]) == ("0", "0")
+        assert int(hard["Max address space"]) < 2 * 1024**3
+    if os.geteuid() == 0:
+        assert process.uids().real != 0
+    assert os.getsid(process.pid) == process.pid
+
+
+def test_a_crash_in_native_code_is_a_sentence(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer(ON_DEMAND, deadline=5)
+    renderer.render(job("hi"))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(renderer.render, job("loop"))
+        struck: set[int] = set()
+        while len(struck) < 2:  # a job whose child dies gets one more, and no third
+            time.sleep(0.1)
+            victim = renderer._child
+            if victim is not None and victim.pid not in struck:
+                os.kill(victim.pid, signal.SIGSEGV)
+                struck.add(victim.pid)
+        with pytest.raises(Problem, match="ended unexpectedly"):
+            waiting.result(timeout=5)
+    assert renderer.render(job("hi")).text == "hi"
