@@ -1,0 +1,330 @@
+"""A worker's side of one replica: its runner process, its render child, and the runs that it holds.
+
+Three threads serve a host: the feeder renders prompts and hands runs to the runner, the reader takes the runner's
+events, and the agent's spawner starts and stops the processes (a parent-death signal is tied to the thread that
+starts a child, so that thread must live as long as the worker).
+"""
+
+import functools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from apps.errors import Problem
+from apps.inference.clerk import persist
+from apps.inference.endings import DIED, DIED_MIDWAY
+from apps.inference.prompt.client import Renderer
+from apps.inference.prompt.job import PromptJob
+from apps.inference.runner_login import RunnerLogin
+from apps.inference.types import Message, Request, RunEnd
+
+log = structlog.get_logger(__name__)
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "HOME")
+PASSED_PREFIXES = ("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "LLAMA_", "VK_", "METAL_")
+STOP_GRACE = 3.0  # seconds
+
+
+@dataclass
+class Seat:
+    """One run at this host. `said` becomes true with its first token; `handed` when the runner has it."""
+
+    run_id: str
+    attempt: int
+    fence: int
+    kind: str
+    arrived_ns: int
+    payload: dict[str, Any]
+    user_id: int
+    context: int
+    handed: bool = False
+    said: bool = False
+    prompt: tuple[int, ...] = ()
+    dropped: int = 0
+    load_ns: int = 0
+
+    @property
+    def log_id(self) -> str:
+        return f"run-{self.run_id}"
+
+
+class Ledger(Protocol):
+    """Where a host reports to: the agent."""
+
+    def ready(self, host: "Host", event: dict[str, Any]) -> None: ...
+    def progress(self, host: "Host", fraction: float) -> None: ...
+    def ended(self, host: "Host", seat: Seat, end: RunEnd, problem: Problem | None) -> None: ...
+    def gone(self, host: "Host", why: str) -> None: ...
+
+
+@dataclass
+class Host:
+    replica_id: str
+    load: dict[str, Any]  # the runner's configuration (apps/inference/runner)
+    report: Ledger
+    seats: dict[str, Seat] = field(default_factory=dict)
+    state: str = "new"  # new, loading, ready, stopping, gone
+
+    def __post_init__(self) -> None:
+        self._inbox: queue.SimpleQueue[Seat | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = threading.Event()
+        self._why = ""
+        self._moved = time.monotonic()  # when the load last made progress
+        self._login = RunnerLogin(self.replica_id)
+        self.renderer = Renderer(model_path=self.load["model_path"])
+
+    # --- called by the spawner's thread -----------------------------------------------------------------------
+
+    def spawn(self) -> None:
+        """Starts the runner and the render child."""
+        events, writer = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "apps.inference.runner", "--events-fd", str(writer)],
+            stdin=subprocess.PIPE,
+            pass_fds=[writer],
+            env=runner_environment(),
+            start_new_session=True,
+        )
+        os.close(writer)
+        self.state, self._moved = "loading", time.monotonic()
+        self._send({"do": "load", **self.load, "redis_url": self._login.url})
+        self.renderer.start()
+        for target, args in ((self._read, (events,)), (self._feed, ())):
+            threading.Thread(target=target, args=args, name=f"host-{target.__name__}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the runner; runs that it still holds end with it."""
+        self.state = "stopping"
+        process = self._process
+        if process is None:
+            self._close("stopped before it was started")
+            return
+        self._send({"do": "stop"})
+        try:
+            process.wait(STOP_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def check_load(self, *, patience: float) -> None:
+        """Gives up a load that has shown no progress for `patience` seconds."""
+        if self.state == "loading" and self._process and time.monotonic() - self._moved > patience:
+            self._fail(Problem("internal", f"timed out after {patience:.0f} seconds waiting for the model to load"))
+            self._process.kill()
+
+    # --- called by Celery's doors and the agent -----------------------------------------------------------------
+
+    def take(self, seat: Seat) -> None:
+        with self._lock:
+            if self.state == "gone":
+                self.report.ended(self, seat, RunEnd("error"), Problem("internal", DIED))
+                return
+            self.seats[seat.run_id] = seat
+        self._inbox.put(seat)
+
+    def cancel(self, run_id: str) -> None:
+        """Drops a run: at the runner if that has it, else here, where it waits for the load."""
+        with self._lock:
+            seat = self.seats.get(run_id)
+            if seat is not None and not seat.handed:
+                self._ended(seat, RunEnd("cancelled"), None)
+                return
+        self._send({"do": "cancel", "run": run_id})
+
+    def waiting(self) -> list[Seat]:
+        with self._lock:
+            return [seat for seat in self.seats.values() if not seat.handed]
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    # --- the feeder ---------------------------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        persist(lambda: self._login.allow([]))  # the login exists before the runner first knocks
+        while (seat := self._inbox.get()) is not None:
+            try:
+                command = self._command(seat) if seat.kind != "load" else None
+                persist(functools.partial(self._hand, seat, command))
+            except Problem as problem:
+                self._ended(seat, RunEnd("error"), problem)
+            except Exception:
+                log.exception("hand_over_failed", run=seat.run_id)
+                self._ended(seat, RunEnd("error"), Problem("internal", "the prompt could not be built"))
+
+    def _command(self, seat: Seat) -> dict[str, Any]:
+        """Renders the prompt and puts the runner's command together."""
+        request = Request.from_data(seat.payload["request"])
+        limits = request.limits
+        prompt = self.renderer.render(
+            PromptJob(
+                kind=request.kind,
+                messages=request.messages,
+                stored=tuple(Message(role, content) for role, content in seat.payload["stored"]),
+                version_system=seat.payload["system"],
+                system=request.system,
+                prompt=request.prompt,
+                raw=request.raw,
+                context=request.context,
+                num_ctx=seat.context,
+                truncate=limits.truncate,
+                shift=limits.shift,
+                num_keep=limits.num_keep,
+                template=seat.payload["template"],
+            )
+        )
+        seat.dropped = prompt.dropped_tokens
+        seat.prompt = prompt.tokens
+        return {
+            "do": "run",
+            "run": seat.run_id,
+            "log": seat.log_id,
+            "fence": seat.fence,
+            "tokens": list(prompt.tokens),
+            "public_tokens": prompt.public_tokens,
+            "share_key": f"user-{seat.user_id}",
+            "num_ctx": seat.context,
+            "sampling": vars(request.sampling),
+            "limits": {
+                "num_predict": limits.num_predict,
+                "num_keep": limits.num_keep,
+                "stop": list(limits.stop),
+                "shift": limits.shift,
+            },
+            "want_context": request.kind == "generate" and not request.raw,
+        }
+
+    def _hand(self, seat: Seat, command: dict[str, Any] | None) -> None:
+        """Gives the run to the runner, or ends a mere load, as soon as the model is ready."""
+        self._ready.wait()
+        with self._lock:
+            if seat.run_id not in self.seats:  # cancelled meanwhile
+                return
+            seat.load_ns = max(1, time.time_ns() - seat.arrived_ns)
+            seat.handed = True
+        if command is None:
+            self._ended(seat, RunEnd("stop", load_ns=seat.load_ns), None)
+        else:
+            self._login.allow(self._written_logs())
+            self._send(command)
+
+    def renew_login(self) -> None:
+        """Makes the runner's login anew: a Valkey that was restarted has forgotten it."""
+        if self.state in ("loading", "ready"):
+            self._login.allow(self._written_logs())
+
+    def _written_logs(self) -> list[str]:
+        with self._lock:
+            return [seat.log_id for seat in self.seats.values() if seat.handed]
+
+    # --- the reader ---------------------------------------------------------------------------------------------
+
+    def _read(self, events: int) -> None:
+        with os.fdopen(events, "rb") as pipe:
+            for line in pipe:
+                self._on(json.loads(line))
+        assert self._process is not None
+        code = self._process.wait()
+        self._close(self._why or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"))
+
+    def _on(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "ready":
+            self.state = "ready"
+            self.report.ready(self, event)
+            self._ready.set()
+        elif kind == "progress":
+            self._moved = time.monotonic()
+            self.report.progress(self, event["fraction"])
+        elif kind == "failed":
+            self._fail(Problem(event.get("code", "internal"), event["message"]))
+        elif kind == "started":
+            self._on_started(event)
+        elif kind == "ended":
+            self._on_ended(event)
+
+    def _on_started(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            if seat := self.seats.get(event["run"]):
+                seat.said = True
+
+    def _on_ended(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            seat = self.seats.get(event["run"])
+        if seat is None or seat.fence != event["fence"]:
+            return
+        end = RunEnd(
+            reason=event["reason"],
+            prompt_tokens=event["prompt_tokens"],
+            cached_tokens=event["cached_tokens"],
+            output_tokens=event["output_tokens"],
+            dropped_tokens=seat.dropped + event.get("dropped_tokens", 0),
+            load_ns=seat.load_ns,
+            prompt_ns=event["prompt_ns"],
+            eval_ns=event["eval_ns"],
+            context=(*seat.prompt, *event["output_ids"]) if event.get("output_ids") is not None else (),
+        )
+        problem = Problem.from_data(event["error"]) if event.get("error") else None
+        if event["reason"] == "cancelled":
+            problem = Problem("cancelled", "request canceled")
+        self._ended(seat, end, problem)
+
+    # --- ends ---------------------------------------------------------------------------------------------------
+
+    def _ended(self, seat: Seat, end: RunEnd, problem: Problem | None) -> None:
+        with self._lock:
+            if self.seats.pop(seat.run_id, None) is None:
+                return
+        self.report.ended(self, seat, end, problem)
+
+    def fail(self, problem: Problem) -> None:
+        """The process could not be started at all."""
+        self._fail(problem)
+        self._close(problem.message)
+
+    def _fail(self, problem: Problem) -> None:
+        """The load failed: everybody who waited for it is told why."""
+        self._why = problem.message
+        for seat in list(self.seats.values()):
+            self._ended(seat, RunEnd("error"), problem)
+
+    def _close(self, why: str) -> None:
+        """The process is gone: its runs end, its threads too."""
+        with self._lock:
+            self.state = "gone"
+            left = list(self.seats.values())
+        self.report.gone(self, why)
+        for seat in left:
+            sentence = DIED_MIDWAY if seat.said else DIED
+            self._ended(seat, RunEnd("error"), Problem("internal", sentence))
+        self._inbox.put(None)
+        self._ready.set()
+        self.renderer.close()
+        persist(self._login.close)
+
+    def _send(self, command: dict[str, Any]) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            with self._lock:
+                process.stdin.write(json.dumps(command, separators=(",", ":")).encode() + b"\n")
+                process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            log.info("runner_pipe_closed", replica=self.replica_id)  # the reader sees the end and tells everybody
+
+
+def runner_environment() -> dict[str, str]:
+    """What a runner may know: where programs are and which GPUs to use. No database, no secrets."""
+    return {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_PREFIXES)}

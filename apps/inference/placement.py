@@ -1,0 +1,230 @@
+"""Decides who runs where: the only module that does. Every decision is one short transaction under one lock.
+
+`admit()` takes the fair next runs and gives each a replica with a free slot, or makes room for one. It returns
+what is to be published after the commit: nothing that waits is ever in a task queue.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from apps.inference import keepalive, sizing
+from apps.inference.models import ACTIVE, Replica, ReplicaState, Run, RunState, Worker
+
+LOCK = 0x0C0_44A1  # the advisory lock of placement; any constant that nothing else uses
+START_GRACE = timedelta(seconds=10)
+
+
+@dataclass
+class Outcome:
+    """What a transaction of placement decided: to be published by the caller once it is committed."""
+
+    hand_overs: list[tuple[str, str, int]] = field(default_factory=list)  # queue, run id, attempt
+    reconcile: set[str] = field(default_factory=set)  # queues of workers that have something to start or stop
+
+
+def lock() -> None:
+    """Serialises placement until the end of the transaction (PostgreSQL advisory lock)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def admit() -> Outcome:
+    """Admits every run that can start now, fairest first. Call inside a transaction that holds the lock."""
+    waiting = list(Run.objects.queued().order_by("created_at").defer("request")[: settings.MAX_QUEUE])
+    return _Board().admit(waiting) if waiting else Outcome()
+
+
+def fits(replica: Replica, run: Run) -> bool:
+    """Whether this replica, with the options it was loaded with, serves what the run asks for."""
+    if replica.weights != run.weights or replica.context < run.context:
+        return False
+    return all(replica.options.get(name) == value for name, value in run.options.items())
+
+
+class _Board:
+    """The state of the house as one transaction sees it."""
+
+    def __init__(self) -> None:
+        self.workers = {worker.pk: worker for worker in Worker.objects.live()}
+        self.replicas = list(Replica.objects.present().filter(worker__in=self.workers))
+        self.users_of: dict[Any, Counter[int]] = {}
+        self.active: Counter[int] = Counter()
+        for replica_id, user_id in Run.objects.active().values_list("replica_id", "user_id"):
+            self._count(replica_id, user_id)
+        self.outcome = Outcome()
+
+    def _count(self, replica_id: Any, user_id: int) -> None:
+        self.active[user_id] += 1
+        self.users_of.setdefault(replica_id, Counter())[user_id] += 1
+
+    def load_of(self, replica: Replica) -> int:
+        return sum(self.users_of.get(replica.pk, {}).values())
+
+    def admit(self, waiting: list[Run]) -> Outcome:
+        """Fair turns: the user with the fewest runs under way goes next; among equals, who asked first."""
+        hopeless: set[tuple[Any, ...]] = set()
+        while waiting:
+            run = min(waiting, key=lambda run: (self.active[run.user_id], run.created_at))
+            waiting.remove(run)
+            kind = (run.weights, run.context, tuple(sorted(run.options.items())))
+            if kind in hopeless:
+                continue
+            replica = self.find_slot(run) or self.make_replica(run)
+            if replica is None:
+                hopeless.add(kind)
+                continue
+            self.seat(run, replica)
+        return self.outcome
+
+    def find_slot(self, run: Run) -> Replica | None:
+        usable = [
+            replica
+            for replica in self.replicas
+            if replica.state in (ReplicaState.READY, ReplicaState.LOADING)
+            and fits(replica, run)
+            and self.load_of(replica) < replica.slots
+        ]
+        return min(usable, key=lambda r: (r.state != ReplicaState.READY, self.load_of(r)), default=None)
+
+    def seat(self, run: Run, replica: Replica) -> None:
+        self._count(replica.pk, run.user_id)
+        run.state, run.replica, run.admitted_at = RunState.ADMITTED, replica, timezone.now()
+        run.attempt += 1
+        run.save(update_fields=["state", "replica", "admitted_at", "attempt"])
+        self.outcome.hand_overs.append((self.workers[replica.worker_id].queue, str(run.pk), run.attempt))
+
+    # --- room -------------------------------------------------------------------------------------------------
+
+    def make_replica(self, run: Run) -> Replica | None:
+        """A new replica where there is room, or in place of idle ones; else the least used one is told to drain."""
+        full = any(fits(replica, run) for replica in self.replicas if replica.state != ReplicaState.UNLOADING)
+        for worker in sorted(self.workers.values(), key=self.room, reverse=True):
+            plan = self.plan(run, worker)
+            if plan is None:
+                continue
+            victims = self.victims(worker, plan.need_bytes)
+            if victims is None or (full and victims):
+                continue
+            for victim in victims:
+                self.unload(victim)
+            return self.create(run, worker, plan)
+        if not full:
+            self.drain_for(run)
+        return None
+
+    def plan(self, run: Run, worker: Worker) -> sizing.Plan | None:
+        """Slots and bytes for this run's replica on that worker, were it empty; None if it could never fit."""
+        if not worker.accepts:
+            return None
+        return sizing.plan(
+            run.sizing,
+            context=run.context,
+            slots=settings.NUM_PARALLEL,
+            room=worker.memory_bytes,
+            kv_type=settings.KV_CACHE_TYPE,
+        )
+
+    def room(self, worker: Worker) -> int:
+        return worker.memory_bytes - sum(replica.held_bytes for replica in self.staying(worker))
+
+    def staying(self, worker: Worker) -> list[Replica]:
+        """The replicas of this worker that hold memory and are not being unloaded."""
+        return [r for r in self.replicas if r.worker_id == worker.pk and r.state != ReplicaState.UNLOADING]
+
+    def victims(self, worker: Worker, need: int) -> list[Replica] | None:
+        """The idle replicas to unload so that `need` bytes fit; empty if none must go, None if that is not enough."""
+        here = self.staying(worker)
+        limit = settings.MAX_LOADED_MODELS or 3 * max(1, len(worker.devices) - 1)
+        room, count, chosen = self.room(worker), len(here), []
+        for replica in sorted((r for r in here if self.load_of(r) == 0), key=_least_wanted):
+            if room >= need and count < limit:
+                break
+            chosen.append(replica)
+            room, count = room + replica.held_bytes, count - 1
+        return chosen if room >= need and count < limit else None
+
+    def drain_for(self, run: Run) -> None:
+        """Nothing idle to evict: the replica used least stops taking runs, so that this one's turn comes."""
+        busy = [r for r in self.replicas if r.state == ReplicaState.READY and self.plan(run, self.workers[r.worker_id])]
+        if not busy or any(r.state in (ReplicaState.DRAINING, ReplicaState.UNLOADING) for r in self.replicas):
+            return
+        victim = min(busy, key=lambda r: (self.load_of(r), r.last_used_at))
+        victim.state = ReplicaState.DRAINING
+        victim.save(update_fields=["state"])
+
+    def unload(self, replica: Replica) -> None:
+        replica.state = ReplicaState.UNLOADING
+        replica.save(update_fields=["state"])
+        self.outcome.reconcile.add(self.workers[replica.worker_id].queue)
+
+    def create(self, run: Run, worker: Worker, plan: sizing.Plan) -> Replica:
+        replica = Replica.objects.create(
+            worker=worker,
+            weights=run.weights,
+            model=run.model,
+            version=run.version,
+            options=run.options,
+            context=run.context,
+            slots=plan.slots,
+            need_bytes=plan.need_bytes,
+            keep_alive=keepalive.parse_setting(settings.KEEP_ALIVE),
+        )
+        self.replicas.append(replica)
+        self.outcome.reconcile.add(worker.queue)
+        return replica
+
+
+def _least_wanted(replica: Replica) -> tuple[bool, Any]:
+    """Eviction order: those not asked to stay for ever first, then the least recently used."""
+    return (replica.keep_alive < 0, replica.last_used_at)
+
+
+def can_ever_fit(run: Run) -> bool:
+    """Whether any live worker could hold a replica for this run, were it empty. True while no worker is known."""
+    workers = list(Worker.objects.live())
+    return not workers or any(
+        sizing.plan(run.sizing, context=run.context, slots=1, room=worker.memory_bytes, kv_type=settings.KV_CACHE_TYPE)
+        for worker in workers
+    )
+
+
+# --- the life of a replica ------------------------------------------------------------------------------------------
+
+
+def renew(replica: Replica, *, keep_alive: float | None) -> None:
+    """After a run: its keep-alive becomes the replica's, and the timer starts when the last run has ended."""
+    now = timezone.now()
+    if keep_alive is not None:
+        replica.keep_alive = keep_alive
+    idle = not replica.runs.filter(state__in=ACTIVE).exists()
+    replica.last_used_at = now
+    replica.expires_at = keepalive.expiry(now, replica.keep_alive) if idle and replica.keep_alive >= 0 else None
+    if idle and (replica.keep_alive == 0 or replica.state == ReplicaState.DRAINING):
+        replica.state = ReplicaState.UNLOADING
+    replica.save(update_fields=["keep_alive", "last_used_at", "expires_at", "state"])
+
+
+def expire() -> list[Replica]:
+    """Marks idle replicas whose time is up, and drained ones, to be unloaded. Call under the lock."""
+    idle = Replica.objects.loaded().exclude(runs__state__in=ACTIVE).select_related("worker")
+    over = [r for r in idle if r.state == ReplicaState.DRAINING or (r.expires_at and r.expires_at <= timezone.now())]
+    Replica.objects.filter(pk__in=[replica.pk for replica in over]).update(state=ReplicaState.UNLOADING)
+    return over
+
+
+def mark_gone(replicas: Iterable[Replica], *, why: str) -> None:
+    Replica.objects.filter(pk__in=[replica.pk for replica in replicas]).update(
+        state=ReplicaState.GONE, ended_at=timezone.now(), ended_why=why, expires_at=None
+    )
+
+
+def late() -> list[Run]:
+    """Runs admitted but not started in time: their task was lost."""
+    return list(Run.objects.filter(state=RunState.ADMITTED, admitted_at__lt=timezone.now() - START_GRACE))

@@ -1,0 +1,183 @@
+"""Start, load, unload, cancel: the only way in to inference, for the API and the chat alike."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.accounts.access import Access
+from apps.accounts.models import User
+from apps.errors import Problem
+from apps.inference import endings, keepalive, placement
+from apps.inference.models import ACTIVE, Replica, ReplicaState, Run, RunState
+from apps.inference.publishing import publish
+from apps.inference.types import LoadOptions, Request
+from apps.registry import manifest
+from apps.registry.models import Layer, Model
+from apps.registry.resolve import Version
+from apps.streams import log as event_log
+
+BUSY = "server busy, please try again.  maximum pending requests exceeded"
+LOAD = "load"
+FAR = datetime.max.replace(tzinfo=UTC)
+FREE_OPTIONS = LoadOptions()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A replica as /api/ps shows it."""
+
+    replica: Replica
+    model: Model
+
+
+def start(*, access: Access, version: Version, request: Request, request_id: str = "", reader: str = "") -> Run:
+    """Stores the request, queues it and admits what can be admitted. The answer is in the log `run.log_id`.
+
+    Errors: busy when the queue is full, invalid when no worker could ever hold the model.
+    """
+    run = _describe(access, version, request.load, request.keep_alive)
+    run.kind, run.request_id, run.reader = request.kind, request_id, reader
+    run.request = json.dumps(
+        {
+            "request": request.as_data(),
+            "system": version.system,
+            "stored": [list(pair) for pair in version.messages],
+            "template": version.template,
+        }
+    )
+    return _enter(run)
+
+
+def load(
+    *,
+    access: Access,
+    version: Version,
+    load: LoadOptions,
+    keep_alive: float | None,
+    request_id: str = "",
+    reader: str = "",
+) -> Run:
+    """A run that ends as soon as a replica of this version is ready."""
+    run = _describe(access, version, load, keep_alive)
+    run.kind, run.request_id, run.reader = LOAD, request_id, reader
+    return _enter(run)
+
+
+def _describe(access: Access, version: Version, load: LoadOptions, keep_alive: float | None) -> Run:
+    trained = int(version.info.get(f"{version.info.get('general.architecture')}.context_length") or 0)
+    wanted = load.num_ctx or settings.CONTEXT_LENGTH
+    return Run(
+        id=uuid.uuid4(),
+        user=access.user,
+        key_id=access.key_id if access.how == "key" else None,
+        model=version.name,
+        version=version.digest,
+        weights=version.weights,
+        context=max(4, min(wanted, trained) if trained else wanted),
+        options=_named(load),
+        sizing={**version.info, "weights_size": version.weights_size},
+        keep_alive=_allowed(access, keep_alive),
+    )
+
+
+def _named(load: LoadOptions) -> dict[str, Any]:
+    """The load options that the caller chose; one left at its default is served by any replica."""
+    chosen: Mapping[str, Any] = vars(load)
+    free: Mapping[str, Any] = vars(FREE_OPTIONS)
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in chosen.items()
+        if name != "num_ctx" and value != free[name]
+    }
+
+
+def _allowed(access: Access, keep_alive: float | None) -> float | None:
+    """A keep-alive as this caller may set it: only an admin's outlasts CORRAL_MAX_KEEP_ALIVE."""
+    if keep_alive is None or access.is_admin:
+        return keep_alive
+    longest = keepalive.parse_setting(settings.MAX_KEEP_ALIVE)
+    if longest < 0:
+        return keep_alive
+    return longest if keep_alive < 0 else min(keep_alive, longest)
+
+
+def _enter(run: Run) -> Run:
+    try:
+        event_log.default().create(run.log_id, owner=run.user_id, ttl=settings.RUN_TTL_SECONDS)
+    except redis.exceptions.RedisError as error:
+        raise Problem("unavailable", "The event log is away for the moment; try again.", retry_after=2) from error
+    with transaction.atomic():
+        placement.lock()
+        run.save(force_insert=True)
+        outcome = placement.admit()
+        if not any(run_id == str(run.pk) for _, run_id, _ in outcome.hand_overs):
+            _check_it_may_wait(run)
+    publish(outcome)
+    return run
+
+
+def _check_it_may_wait(run: Run) -> None:
+    if not placement.can_ever_fit(run):
+        raise Problem("invalid", f"No worker has the memory for {run.model} with a context of {run.context} tokens.")
+    if Run.objects.queued().count() > settings.MAX_QUEUE:
+        raise Problem("busy", BUSY, retry_after=1)
+
+
+def cancel(run_id: str | uuid.UUID, *, why: str) -> None:
+    """Asks for the end of a run, at any time, any number of times. One that still waits ends at once."""
+    with transaction.atomic():
+        placement.lock()
+        run = Run.objects.select_for_update(of=("self",)).select_related("user").filter(pk=run_id).open().first()
+        if run is None:
+            return
+        waiting = run.state == RunState.QUEUED
+        if waiting:
+            endings.close(run, outcome="cancelled", error=why)
+    if waiting:
+        endings.tell_as_reaper(run, Problem("cancelled", "request canceled"))
+    else:
+        event_log.default().cancel(run.log_id)
+
+
+def unload(*, access: Access, version: Version) -> None:
+    """Unloads the idle replicas of these weights; one that only the caller's own runs use goes when they end.
+
+    An admin's word also ends the stay of a replica that others use, once their runs have ended.
+    """
+    with transaction.atomic():
+        placement.lock()
+        for replica in Replica.objects.present().filter(weights=version.weights).exclude(state=ReplicaState.UNLOADING):
+            _let_go(replica, access)
+        over = placement.expire()
+    publish(placement.Outcome(reconcile={replica.worker.queue for replica in over}))
+
+
+def _let_go(replica: Replica, access: Access) -> None:
+    others = replica.runs.filter(state__in=ACTIVE).exclude(user=access.user).exists()
+    if others and not access.is_admin:
+        return
+    replica.keep_alive = 0
+    replica.expires_at = None if replica.runs.filter(state__in=ACTIVE).exists() else timezone.now()
+    replica.save(update_fields=["keep_alive", "expires_at"])
+
+
+def loaded(user: User) -> list[Loaded]:
+    """The loaded replicas, each under a name that exists and that this user may see; who stays longest first."""
+    replicas = list(Replica.objects.loaded())
+    layers = Layer.objects.filter(media_type=manifest.WEIGHTS, blob__in={replica.weights for replica in replicas})
+    weights_of = dict(layers.values_list("manifest_id", "blob_id"))
+    named: dict[str, Model] = {}
+    for model in Model.objects.visible_to(user).filter(manifest__in=weights_of).select_related("manifest"):
+        named.setdefault(weights_of[model.manifest_id], model)
+        named[model.manifest.digest] = model
+    rows = [(replica, named.get(replica.version) or named.get(replica.weights)) for replica in replicas]
+    shown = [Loaded(replica, model) for replica, model in rows if model is not None]
+    return sorted(shown, key=lambda row: row.replica.expires_at or FAR, reverse=True)

@@ -1,0 +1,148 @@
+"""The dead, the late and the untold: every run ends, once, with a sentence."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.errors import Problem
+from apps.inference import endings, runs, upkeep
+from apps.inference.models import Replica, ReplicaState, Run, RunState, Worker
+from apps.inference.types import RunEnd
+from apps.streams import log as event_log
+from apps.usage.models import Usage
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def alice() -> User:
+    return factories.user("alice")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if the house had been calm for a long while."""
+    calm = upkeep.Patience()
+    calm.calm_since -= 60
+    monkeypatch.setattr(upkeep, "_patience", calm)
+    upkeep._missing.clear()
+    yield
+
+
+def make_run(user: User, *, state: str = RunState.RUNNING, worker_alive: bool = True, **changes: Any) -> Run:
+    seen = timezone.now() - timedelta(seconds=0 if worker_alive else 60)
+    worker = Worker.objects.create(name=f"w-{uuid.uuid4().hex[:6]}", host="here", heartbeat_at=seen, memory_bytes=0)
+    worker.started_at = timezone.now() - timedelta(hours=1)
+    worker.save()
+    replica = Replica.objects.create(
+        worker=worker, weights="sha256:a", model="m", version="0" * 64, context=512, slots=1, need_bytes=1,
+        keep_alive=300, state=ReplicaState.READY,
+    )  # fmt: skip
+    fields = {"kind": "chat", "model": "m", "version": "0" * 64, "weights": "sha256:a", "context": 512, "attempt": 1}
+    run = Run.objects.create(user=user, replica=replica, state=state, request="{}", **{**fields, **changes})
+    event_log.default().create(run.log_id, owner=user.pk, ttl=60)
+    event_log.default().claim(run.log_id, run.fence)
+    return run
+
+
+def entries(run: Run) -> list[tuple[str, Any]]:
+    return [(entry.kind, entry.data) for entry in event_log.default().entries(run.log_id)]
+
+
+def test_a_run_of_a_dead_worker_that_said_nothing_waits_again(alice: User) -> None:
+    run = make_run(alice, worker_alive=False)
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED and run.replica is None and run.request == "{}"
+    assert Replica.objects.get().state == ReplicaState.GONE
+    assert entries(run) == [], "nobody is told of it"
+
+
+def test_a_run_of_a_dead_worker_that_had_begun_ends_with_a_sentence(alice: User) -> None:
+    run = make_run(alice, worker_alive=False)
+    event_log.default().append(run.log_id, run.fence, [("text", {"t": "Hel"})])
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert (run.state, run.outcome, run.request) == (RunState.ENDED, "error", None)
+    kind, data = entries(run)[-1]
+    assert kind == "error" and "runner" in data["message"]
+    assert Usage.objects.get(run_id=run.pk).outcome == "error"
+
+
+def test_the_old_attempt_can_write_nothing_more(alice: User) -> None:
+    run = make_run(alice, worker_alive=False)
+    upkeep.keep_house()
+    with pytest.raises(event_log.FencedError):
+        event_log.default().append(run.log_id, run.fence, [("text", {"t": "late"})])
+    assert not endings.finish(run.pk, attempt=1, end=RunEnd("stop"))
+    assert not Usage.objects.exists()
+
+
+def test_while_everybody_was_cut_off_from_postgres_nobody_is_called_dead(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(alice, worker_alive=False)
+    monkeypatch.setattr(upkeep, "_patience", upkeep.Patience())
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert run.state == RunState.RUNNING
+
+
+def test_a_run_whose_task_was_lost_is_admitted_anew(alice: User) -> None:
+    run = make_run(alice, state=RunState.ADMITTED, admitted_at=timezone.now() - timedelta(seconds=30))
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert (run.state, run.attempt) == (RunState.ADMITTED, 2)
+    assert run.admitted_at and (timezone.now() - run.admitted_at).total_seconds() < 10
+
+
+def test_a_run_whose_reader_is_gone_is_cancelled(alice: User) -> None:
+    run = Run.objects.create(
+        user=alice, kind="chat", model="m", version="0" * 64, weights="sha256:a", context=512, reader="nobody:1:abc"
+    )
+    event_log.default().create(run.log_id, owner=alice.pk, ttl=60)
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED, "a moment's absence is forgiven"
+    for name in upkeep._missing:
+        upkeep._missing[name] -= 60
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert run.outcome == "cancelled" and entries(run)[-1][1]["message"] == "request canceled"
+
+
+def test_an_end_that_nobody_wrote_to_the_log_is_written(alice: User) -> None:
+    run = make_run(alice, worker_alive=False)
+    assert endings.finish(run.pk, attempt=1, end=RunEnd("stop", prompt_tokens=3, output_tokens=2))
+    Run.objects.filter(pk=run.pk).update(ended_at=timezone.now() - timedelta(seconds=30))
+    upkeep.keep_house()
+    assert entries(run)[-1][0] == "error"
+    run.refresh_from_db()
+    assert run.told
+
+
+def test_a_run_that_waits_is_cancelled_at_once_and_only_once(alice: User) -> None:
+    run = Run.objects.create(user=alice, kind="chat", model="m", version="0" * 64, weights="sha256:a", context=512)
+    event_log.default().create(run.log_id, owner=alice.pk, ttl=60)
+    runs.cancel(run.pk, why="no more need")
+    runs.cancel(run.pk, why="again")
+    assert [kind for kind, _ in entries(run)] == ["error"]
+    assert Usage.objects.filter(run_id=run.pk).count() == 1
+
+
+def test_the_end_of_a_run_is_written_once_with_its_usage(alice: User) -> None:
+    run = make_run(alice)
+    end = RunEnd("stop", prompt_tokens=30, cached_tokens=20, output_tokens=5, eval_ns=2_000_000)
+    assert endings.finish(run.pk, attempt=1, end=end)
+    endings.tell(run.pk, fence=run.fence, end=end)
+    assert not endings.finish(run.pk, attempt=1, end=end, problem=Problem("internal", "late"))
+    usage = Usage.objects.get(run_id=run.pk)
+    assert (usage.prompt_tokens, usage.cached_tokens, usage.output_tokens, usage.eval_ms) == (30, 20, 5, 2)
+    assert usage.user_name == "alice" and usage.outcome == "stop"
+    assert entries(run)[-1] == ("end", end.as_data() | {"context": []})
