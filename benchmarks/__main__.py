@@ -1,0 +1,143 @@
+"""`python -m benchmarks [--rounds N] [--only WORD]`: Corral against llama.cpp's own server, alternating, in one run.
+
+Prints medians and ratios as a table in Markdown, with both build lines. Traffic goes to loopback only.
+"""
+
+import argparse
+import asyncio
+import datetime
+import platform
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+from corral import datadir
+
+from benchmarks import scenes
+from benchmarks.loads import CorralPeer, LlamaServerPeer
+from benchmarks.peers import (
+    build_line,
+    llama_server,
+    llama_server_binary,
+    need_tools,
+    our_build_line,
+    resident,
+)
+from tests.server import MODEL, Server, running
+
+Scene = Callable[[scenes.AnyPeer], Awaitable[scenes.Figures]]
+Samples = dict[str, dict[str, list[float]]]
+PEERS = ("corral", "llama-server")
+TARGETS = {
+    "one stream, tokens/s": "≥ 0.97 ×",
+    "eight streams, tokens/s": "≥ 1.0 ×",
+    "time to first token, 60-token prompt (ms)": "≤ +15 ms",
+    "second turn after somebody else's request, first token (ms)": "≤ +15 ms",
+    "eight users of one SYSTEM in turn, first token after the first user (ms)": "≤ +15 ms",
+    "eight users of one SYSTEM at once, median first token (ms)": "≤ 0.30 ×",
+    "beside a 1,500-token prefill, longest gap (ms)": "≤ 0.3 ×",
+    "the long prompt's own first token (ms)": "≤ 1.15 ×",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="run only the scenes whose name holds this word")
+    chosen = parser.parse_args()
+    need_tools()
+    cache = datadir.make_private(datadir.default_root() / "cache")
+    gguf = _model(cache)
+    binary = llama_server_binary(cache)
+    asyncio.run(_compare(binary, gguf, rounds=chosen.rounds, only=chosen.only))
+
+
+def _model(cache: Path) -> Path:
+    import os
+
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "corral.settings")
+    django.setup()
+    from apps.registry import starter
+
+    return starter.fetch(cache, lambda *_: None)
+
+
+async def _compare(binary: Path, gguf: Path, *, rounds: int, only: str) -> None:
+    with running(starter=str(gguf)) as server:
+        keys = server.new_users(*(f"user{i}" for i in range(scenes.STREAMS)))
+        corral = CorralPeer(port=server.port, keys=keys, model=MODEL)
+        async with llama_server(binary, gguf, unified=True) as (port, process):
+            peers: list[scenes.AnyPeer] = [corral, LlamaServerPeer(port=port)]
+            samples = await _alternate(_scenes(server, only), peers, rounds)
+            _memory(samples, server, process)
+    _print(samples, binary)
+
+
+def _scenes(server: Server, only: str) -> list[Scene]:
+    shared = scenes.Shared(prepare=lambda peer, text: _with_system(server, peer, text))
+    every: list[Scene] = [
+        scenes.first_token, scenes.one_stream, scenes.eight_streams, scenes.beside_a_prefill,
+        shared.in_turn, shared.at_once, scenes.second_turn, scenes.model_list,
+    ]  # fmt: skip
+    return [scene for scene in every if only in scene.__name__]
+
+
+async def _with_system(server: Server, peer: scenes.AnyPeer, text: str) -> str:
+    """A model with this SYSTEM that everybody may use; the peer has no such thing and is sent the text each time."""
+    if isinstance(peer, LlamaServerPeer):
+        return ""
+    name = "shared-system"
+    answer = server.call("POST", "/api/create", json={"model": name, "from": MODEL, "system": text, "stream": False})
+    answer.raise_for_status()
+    return name
+
+
+async def _alternate(chosen: list[Scene], peers: list[scenes.AnyPeer], rounds: int) -> Samples:
+    """Every scene on every peer in every round, in changing order; a first round warms up and is not counted."""
+    samples: Samples = defaultdict(lambda: defaultdict(list))
+    for number in range(-1, rounds):
+        for scene in chosen:
+            for peer in peers if number % 2 else reversed(peers):
+                figures = await scene(peer)
+                for name, value in figures.items() if number >= 0 else ():
+                    samples[name][peer.name].append(value)
+                await asyncio.sleep(0.2)
+        print(f"round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
+    return samples
+
+
+MARKS = {
+    "web": ("uvicorn",),
+    "inference worker": ("-Q", "inference."),
+    "runner": ("apps.inference.runner",),
+    "render child": ("apps.inference.prompt",),
+}
+
+
+def _memory(samples: Samples, server: Server, process: psutil.Process) -> None:
+    mega = 1024 * 1024
+    for name, marks in MARKS.items():
+        for pid in server.pids(*marks):
+            samples[f"memory of the {name} (MiB)"]["corral"].append(resident(psutil.Process(pid)) / mega)
+    samples["memory of the runner (MiB)"]["llama-server"].append(resident(process) / mega)
+
+
+def _print(samples: Samples, binary: Path) -> None:
+    machine = f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"\n{datetime.date.today()}, {machine}\n")
+    print(f"corral: {our_build_line()}\npeer: {build_line(binary)}\n")
+    print("| figure | corral | llama-server | ratio | to reach |\n|---|---|---|---|---|")
+    for name, by_peer in samples.items():
+        ours, theirs = (statistics.median(by_peer[peer]) if by_peer[peer] else None for peer in PEERS)
+        ratio = f"{ours / theirs:.2f}" if ours and theirs else ""
+        cells = [f"{value:.1f}" if value is not None else "" for value in (ours, theirs)]
+        print(f"| {name} | {cells[0]} | {cells[1]} | {ratio} | {TARGETS.get(name, '')} |")
+
+
+if __name__ == "__main__":
+    main()
