@@ -47,12 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="run only the scenes whose name holds this word")
+    parser.add_argument("--split", action="store_true", help="give both a split KV cache instead of a unified one")
     chosen = parser.parse_args()
     need_tools()
     cache = datadir.make_private(datadir.default_root() / "cache")
     gguf = _model(cache)
     binary = llama_server_binary(cache)
-    asyncio.run(_compare(binary, gguf, rounds=chosen.rounds, only=chosen.only))
+    asyncio.run(_compare(binary, gguf, rounds=chosen.rounds, only=chosen.only, unified=not chosen.split))
 
 
 def _model(cache: Path) -> Path:
@@ -67,11 +68,11 @@ def _model(cache: Path) -> Path:
     return starter.fetch(cache, lambda *_: None)
 
 
-async def _compare(binary: Path, gguf: Path, *, rounds: int, only: str) -> None:
-    with running(starter=str(gguf)) as server:
+async def _compare(binary: Path, gguf: Path, *, rounds: int, only: str, unified: bool) -> None:
+    with running(starter=str(gguf), CORRAL_KV_UNIFIED=str(int(unified))) as server:
         keys = server.new_users(*(f"user{i}" for i in range(scenes.STREAMS)))
         corral = CorralPeer(port=server.port, keys=keys, model=MODEL)
-        async with llama_server(binary, gguf, unified=True) as (port, process):
+        async with llama_server(binary, gguf, unified=unified) as (port, process):
             peers: list[scenes.AnyPeer] = [corral, LlamaServerPeer(port=port)]
             samples = await _alternate(_scenes(server, only), peers, rounds)
             _memory(samples, server, process)
