@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.api.corral import groups, jobs, keys, people, runs, trail, usage
+from apps.api.corral import groups, jobs, keys, people, runs, sharing, trail, usage
 
 urlpatterns = [
     path("me", people.Me.as_view()),
@@ -20,6 +20,8 @@ urlpatterns = [
     path("runs/<uuid:run_id>", runs.OneRun.as_view()),
     path("jobs", jobs.Jobs.as_view()),
     path("jobs/<uuid:job_id>", jobs.OneJob.as_view()),
+    path("grants", sharing.Grants.as_view()),
+    path("publish", sharing.Publish.as_view()),
     path("usage", usage.UsageTotals.as_view()),
     path("audit", trail.Audit.as_view()),
 ]
