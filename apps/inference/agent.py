@@ -95,14 +95,27 @@ class Agent:
     def take(self, run_id: str, attempt: int) -> None:
         """A run that was admitted to one of our replicas. A message of an older attempt is let drop."""
         run = Run.objects.begin(run_id, attempt=attempt)
-        if run is None or not event_log.default().claim(run.log_id, run.fence):
+        if run is None:
             log.info("run_not_ours", run=run_id, attempt=attempt)
+            return
+        try:
+            self._seat(run)
+        except AWAY as error:  # the row says running, so nobody else will take it: it is seated when they are back
+            log.warning("database_away", error=str(error).strip())
+            self._clerk.later(functools.partial(self._seat, run))
+
+    def _seat(self, run: Run) -> None:
+        """Claims the run's log and puts the run into its host's inbox. One that has neither ends with a sentence."""
+        if not event_log.default().claim(run.log_id, run.fence):
+            self._clerk.later(functools.partial(endings.lose, run, Problem("internal", "the log of this run is gone")))
             return
         host = self.hosts.get(str(run.replica_id))
         if host is None and run.replica is not None and run.replica.worker_id == self._worker_id:
             host = self.host_for(run.replica)
-        if host is not None:
-            host.take(_seat(run))
+        if host is None:
+            self._clerk.later(functools.partial(endings.lose, run, Problem("internal", endings.DIED)))
+        else:
+            host.take(seat_of(run))
 
     def reconcile(self) -> None:
         self._wake.set()
@@ -247,7 +260,7 @@ def admit() -> None:
     publish(outcome)
 
 
-def _seat(run: Run) -> Seat:
+def seat_of(run: Run) -> Seat:
     return Seat(
         run_id=str(run.pk),
         attempt=run.attempt,

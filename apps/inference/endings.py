@@ -123,8 +123,8 @@ def _untouched(run: Run) -> bool:
 
 
 def requeue(run: Run) -> None:
-    fence = run.fence + 1
-    if not event_log.default().claim(run.log_id, fence):
+    if not event_log.default().claim(run.log_id, run.fence + 1):
+        lose(run, Problem("internal", "the log of this run is gone"))  # nobody could read another attempt
         return
     with transaction.atomic():
         placement.lock()

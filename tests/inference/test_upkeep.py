@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.errors import Problem
 from apps.inference import endings, runs, upkeep
+from apps.inference.agent import Agent
 from apps.inference.models import Replica, ReplicaState, Run, RunState, Worker
 from apps.inference.types import RunEnd
 from apps.streams import log as event_log
@@ -146,3 +149,39 @@ def test_the_end_of_a_run_is_written_once_with_its_usage(alice: User) -> None:
     assert (usage.prompt_tokens, usage.cached_tokens, usage.output_tokens, usage.eval_ms) == (30, 20, 5, 2)
     assert usage.user_name == "alice" and usage.outcome == "stop"
     assert entries(run)[-1] == ("end", end.as_data() | {"context": []})
+
+
+def test_a_run_whose_log_is_lost_ends_instead_of_holding_its_slot(alice: User) -> None:
+    run = make_run(alice, worker_alive=False)
+    forget(run)
+    upkeep.keep_house()
+    run.refresh_from_db()
+    assert (run.state, run.outcome, run.error) == (RunState.ENDED, "error", "the log of this run is gone")
+
+
+def test_a_worker_that_is_handed_a_run_without_a_log_ends_it(alice: User) -> None:
+    run = make_run(alice, state=RunState.ADMITTED)
+    forget(run)
+    agent = Agent("lonely")
+    agent.take(str(run.pk), run.attempt)
+    agent._clerk.close(timeout=10)
+    run.refresh_from_db()
+    assert (run.state, run.outcome) == (RunState.ENDED, "error")
+    assert Usage.objects.get(run_id=run.pk).outcome == "error"
+
+
+def test_a_worker_takes_no_run_of_an_older_attempt(alice: User) -> None:
+    run = make_run(alice, state=RunState.ADMITTED, attempt=2)
+    agent = Agent("lonely")
+    agent.take(str(run.pk), 1)
+    agent._clerk.close(timeout=10)
+    run.refresh_from_db()
+    assert run.state == RunState.ADMITTED
+
+
+def forget(run: Run) -> None:
+    """As if Valkey had lost the log."""
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    key = event_log.stream_key(run.log_id)
+    client.delete(key, f"{key}:meta", f"{key}:cancel")
+    client.close()
