@@ -5,20 +5,32 @@ what is to be published after the commit: nothing that waits is ever in a task q
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from apps.compiled import Compiled, columns, instance
 from apps.inference import keepalive, sizing
-from apps.inference.models import ACTIVE, Replica, ReplicaState, Run, RunState, Worker
+from apps.inference.models import ACTIVE, LEASE, Replica, ReplicaState, Run, RunState, Worker
 
 LOCK = 0x0C0_44A1  # the advisory lock of placement; any constant that nothing else uses
 START_GRACE = timedelta(seconds=10)
+# Asked by every request, so compiled once.
+_OPEN = Compiled(lambda: Run.objects.open().values_list("state", "replica_id", "user_id"))
+_PRESENT = Compiled(
+    lambda alive: (
+        Replica.objects.present()
+        .filter(worker__heartbeat_at__gt=alive)
+        .values_list(*columns(Replica), *columns(Worker, "worker__"))
+    ),
+    alive=datetime,
+)
 
 
 @dataclass
@@ -35,10 +47,23 @@ def lock() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
-def admit() -> Outcome:
-    """Admits every run that can start now, fairest first. Call inside a transaction that holds the lock."""
-    waiting = list(Run.objects.queued().order_by("created_at").defer("request")[: settings.MAX_QUEUE])
-    return _Board().admit(waiting) if waiting else Outcome()
+def admit(new: Run | None = None) -> Outcome:
+    """Admits every run that can start now, fairest first. Call inside a transaction that holds the lock.
+
+    `new` is a run that is not stored yet: it takes part, and is stored as what became of it.
+    """
+    taken = _OPEN()
+    somebody_waits = any(state == RunState.QUEUED for state, _, _ in taken)
+    waiting = (
+        list(Run.objects.queued().order_by("created_at").defer("request")[: settings.MAX_QUEUE])
+        if somebody_waits
+        else []
+    )
+    waiting += [new] if new else []
+    outcome = _Board(taken).admit(waiting) if waiting else Outcome()
+    if new:
+        new.save(force_insert=True)
+    return outcome
 
 
 def fits(replica: Replica, run: Run) -> bool:
@@ -48,17 +73,32 @@ def fits(replica: Replica, run: Run) -> bool:
     return all(replica.options.get(name) == value for name, value in run.options.items())
 
 
-class _Board:
-    """The state of the house as one transaction sees it."""
+def _present() -> list[Replica]:
+    """The replicas of live workers, with their workers."""
+    width, replicas = len(columns(Replica)), []
+    for row in _PRESENT(alive=timezone.now() - LEASE):
+        replica = instance(Replica, row[:width])
+        replica.worker = instance(Worker, row[width:])
+        replicas.append(replica)
+    return replicas
 
-    def __init__(self) -> None:
-        self.workers = {worker.pk: worker for worker in Worker.objects.live()}
-        self.replicas = list(Replica.objects.present().filter(worker__in=self.workers))
+
+class _Board:
+    """The state of the house as one transaction sees it. `taken`: state, replica and user of all open runs."""
+
+    def __init__(self, taken: Iterable[Sequence[Any]]) -> None:
+        self.replicas = _present()
         self.users_of: dict[Any, Counter[int]] = {}
         self.active: Counter[int] = Counter()
-        for replica_id, user_id in Run.objects.active().values_list("replica_id", "user_id"):
-            self._count(replica_id, user_id)
+        for state, replica_id, user_id in taken:
+            if state in ACTIVE:
+                self._count(replica_id, user_id)
         self.outcome = Outcome()
+
+    @cached_property
+    def workers(self) -> dict[int, Worker]:
+        """Asked for only where a replica is to be made: a free slot needs none."""
+        return {worker.pk: worker for worker in Worker.objects.live()}
 
     def _count(self, replica_id: Any, user_id: int) -> None:
         self.active[user_id] += 1
@@ -97,8 +137,9 @@ class _Board:
         self._count(replica.pk, run.user_id)
         run.state, run.replica, run.admitted_at = RunState.ADMITTED, replica, timezone.now()
         run.attempt += 1
-        run.save(update_fields=["state", "replica", "admitted_at", "attempt"])
-        self.outcome.hand_overs.append((self.workers[replica.worker_id].queue, str(run.pk), run.attempt))
+        if not run._state.adding:
+            run.save(update_fields=["state", "replica", "admitted_at", "attempt"])
+        self.outcome.hand_overs.append((replica.worker.queue, str(run.pk), run.attempt))
 
     # --- room -------------------------------------------------------------------------------------------------
 
@@ -152,7 +193,7 @@ class _Board:
 
     def drain_for(self, run: Run) -> None:
         """Nothing idle to evict: the replica used least stops taking runs, so that this one's turn comes."""
-        busy = [r for r in self.replicas if r.state == ReplicaState.READY and self.plan(run, self.workers[r.worker_id])]
+        busy = [r for r in self.replicas if r.state == ReplicaState.READY and self.plan(run, r.worker)]
         if not busy or any(r.state in (ReplicaState.DRAINING, ReplicaState.UNLOADING) for r in self.replicas):
             return
         victim = min(busy, key=lambda r: (self.load_of(r), r.last_used_at))
@@ -162,7 +203,7 @@ class _Board:
     def unload(self, replica: Replica) -> None:
         replica.state = ReplicaState.UNLOADING
         replica.save(update_fields=["state"])
-        self.outcome.reconcile.add(self.workers[replica.worker_id].queue)
+        self.outcome.reconcile.add(replica.worker.queue)
 
     def create(self, run: Run, worker: Worker, plan: sizing.Plan) -> Replica:
         replica = Replica.objects.create(

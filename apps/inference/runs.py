@@ -116,8 +116,7 @@ def _enter(run: Run) -> Run:
         raise Problem("unavailable", "The event log is away for the moment; try again.", retry_after=2) from error
     with transaction.atomic():
         placement.lock()
-        run.save(force_insert=True)
-        outcome = placement.admit()
+        outcome = placement.admit(run)
         if not any(run_id == str(run.pk) for _, run_id, _ in outcome.hand_overs):
             _check_it_may_wait(run)
     publish(outcome)

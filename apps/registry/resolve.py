@@ -4,13 +4,18 @@
 a name with a host means itself. What the user may not see is absent.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+from django.db.models import QuerySet
+
 from apps.accounts.models import Group, User
+from apps.compiled import Compiled
 from apps.errors import Problem
 from apps.registry import manifest, names
-from apps.registry.models import Manifest, Model
+from apps.registry.models import PARTS, Manifest, Model
 from apps.registry.names import DEFAULT_REGISTRY, LIBRARY, LOCAL, ModelName
 
 
@@ -59,16 +64,53 @@ def find(text: str, user: User) -> Model:
 
 
 def version(text: str, user: User) -> Version:
-    """As `find`, for inference: the endings `:local` and `:cloud` mean what Ollama's mean."""
-    model = find(names.without_source(text), user)
-    row = model.manifest
+    """As `find`, for inference: the endings `:local` and `:cloud` mean what Ollama's mean. One short query."""
+    name = ModelName.parse(names.without_source(text))
+    rows = _ALIKE[user.is_admin](**({} if user.is_admin else {"user": user.pk}), **_key_of(name))
+    manifests = {ModelName(*parts): manifest_id for *parts, manifest_id in rows}
+    found = _first(_candidates(name, user), manifests)
+    if found is None:
+        raise not_found(names.without_source(text))
+    shown = names.shorten(manifests, user.username)[found]
+    facts = _facts(manifests[found])
+    if facts is None:
+        raise Problem("invalid", f"{shown} has no weights that this server can run")
+    return replace(facts, typed=text, name=shown, canonical=found.canonical())
+
+
+def _key_of(name: ModelName) -> dict[str, str]:
+    return {"name": name.model.lower(), "tag": name.tag.lower()}
+
+
+def _first(candidates: Iterable[ModelName], present: Iterable[ModelName]) -> ModelName | None:
+    by_key = {name.key: name for name in present}
+    return next((by_key[name.key] for name in candidates if name.key in by_key), None)
+
+
+def _alike(*, admin: bool) -> Compiled:
+    """The names and manifests of all models of one name and tag that a user sees."""
+
+    def build(name: str, tag: str, user: int = 0) -> QuerySet[Model, Any]:
+        seen = Model.objects.visible_to(User(pk=user, is_superuser=admin))
+        return seen.alike(ModelName(LOCAL, LIBRARY, name, tag)).values_list(*PARTS, "manifest_id")
+
+    return Compiled(build, name=str, tag=str, **({} if admin else {"user": int}))
+
+
+_ALIKE = {admin: _alike(admin=admin) for admin in (False, True)}
+
+
+@lru_cache(maxsize=512)
+def _facts(manifest_id: int) -> Version | None:
+    """What is the same for everybody, without names: a manifest's row never changes. None without weights."""
+    row = Manifest.objects.get(pk=manifest_id)
     weights = row.document.of_type(manifest.WEIGHTS)
     if not weights:
-        raise Problem("invalid", f"{short(model, user)} has no weights that this server can run")
+        return None
     return Version(
-        typed=text,
-        name=short(model, user),
-        canonical=model.full_name.canonical(),
+        typed="",
+        name="",
+        canonical="",
         digest=row.digest,
         weights=weights[0].digest,
         weights_size=weights[0].size,
