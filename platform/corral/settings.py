@@ -45,6 +45,9 @@ MIDDLEWARE = [
     "apps.api.guards.Guards",
     "corral.static.StaticFiles",
     "apps.streams.settle.Settle",  # what stands below it runs in threads, and is done before a stream begins
+    "corral.browsers.Browsers",
+]
+BROWSER_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -55,6 +58,7 @@ MIDDLEWARE = [
 
 # --- The house --------------------------------------------------------------------------------------------------
 
+SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]  # they look in MIDDLEWARE only
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
