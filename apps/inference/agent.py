@@ -36,6 +36,7 @@ from apps.streams import log as event_log
 log = structlog.get_logger(__name__)
 FLASH = {"0": "off", "false": "off", "1": "on", "true": "on"}  # as Ollama spells it
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LOOK_SECONDS = 5.0  # between two looks at the rows when nobody knocks
 CPU_SHARE = 0.9  # of the memory that is free when the worker starts
 
 
@@ -133,7 +134,7 @@ class Agent:
 
     def _spawn_forever(self) -> None:
         while not self._stopping.is_set():
-            self._wake.wait(HEARTBEAT_SECONDS)
+            self._wake.wait(LOOK_SECONDS)
             self._wake.clear()
             try:
                 self._make_it_so()

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 LEASE = timedelta(seconds=6)
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 2.0
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):

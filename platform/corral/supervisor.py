@@ -5,6 +5,7 @@ reverse of that order. It never reads from them; each has a session of its own, 
 """
 
 import asyncio
+import os
 import signal
 import subprocess
 import time
@@ -44,6 +45,8 @@ class Child:
     keeper: "asyncio.Task[None] | None" = None
 
     async def ended(self) -> int:
+        if hasattr(os, "pidfd_open"):  # Linux says so itself: looking every tick took as much as a model's heartbeat
+            await _until_exit(self.popen.pid)
         while (code := self.popen.poll()) is None:
             await asyncio.sleep(TICK)
         return code
@@ -52,6 +55,18 @@ class Child:
         """How long to wait before this child, which just ended, is started again."""
         self.failures = 1 if time.monotonic() - self.started >= HEALTHY_AFTER else self.failures + 1
         return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (self.failures - 1))
+
+
+async def _until_exit(pid: int) -> None:
+    """Sleeps until our child `pid` has ended; it stays a zombie, to be waited for."""
+    descriptor, exited = os.pidfd_open(pid), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, exited.set)
+    try:
+        await exited.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 class Supervisor:

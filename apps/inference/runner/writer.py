@@ -18,7 +18,7 @@ from apps.inference.runner import protocol
 from apps.inference.types import TEXT
 from apps.streams.log import EventLog, FencedError
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.25  # every look takes a core from the prefill for a moment
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 HOLD_CHARACTERS = 1 << 20  # of one run, while the server is away
 
