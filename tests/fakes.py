@@ -45,6 +45,7 @@ class FakeBackend:
     failures: list[Exception] = field(default_factory=list)  # raised by the next decodes
     steps: list[list[tuple[int, int, int]]] = field(default_factory=list)  # of each: slot, start, length
     copies: list[tuple[int, int, int]] = field(default_factory=list)
+    saved: list[int] = field(default_factory=list)  # the slots of each save
     samplers: list[FakeSampler] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,6 +110,18 @@ class FakeBackend:
             return True
         self.clear(target)
         return False
+
+    def save(self, slot: int) -> list[Cell]:
+        self.saved.append(slot)
+        return [Cell(cell.position, cell.token) for cell in self.memory[slot]]
+
+    def restore(self, slot: int, saved: list[Cell]) -> bool:
+        if self.memory[slot]:
+            raise Misuse("a slot that holds something")
+        if self._used() + len(saved) > self.cells:
+            return False
+        self.memory[slot] = list(saved)
+        return True
 
     def shift(self, slot: int, keep: int, discard: int, length: int) -> None:
         if not self.can_shift or length != len(self.memory[slot]):

@@ -66,6 +66,14 @@ class Backend(Protocol):
         """Make `target` hold the first `length` tokens of `source` and no more; False if it cannot and is empty."""
         ...
 
+    def save(self, slot: int) -> Any:
+        """What the slot's memory holds, to be kept elsewhere; the slot stays as it is."""
+        ...
+
+    def restore(self, slot: int, saved: Any) -> bool:
+        """Make an empty slot hold again what `save` gave; False if there is no room, and the slot is empty."""
+        ...
+
     def shift(self, slot: int, keep: int, discard: int, length: int) -> None:
         """Forget positions keep … keep + discard - 1 of a slot that holds `length`, and close the gap."""
         ...

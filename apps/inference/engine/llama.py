@@ -237,6 +237,17 @@ class Llama:
         self.clear(target)
         return False
 
+    def save(self, slot: int) -> NDArray[np.uint8]:
+        data = np.empty(api.llama_state_seq_get_size(self._context, slot), dtype=np.uint8)
+        written = api.llama_state_seq_get_data(self._context, _pointer(data, ctypes.c_uint8), data.size, slot)
+        return data[:written]
+
+    def restore(self, slot: int, saved: NDArray[np.uint8]) -> bool:
+        read = api.llama_state_seq_set_data(self._context, _pointer(saved, ctypes.c_uint8), saved.size, slot)
+        if not read:
+            self.clear(slot)
+        return bool(read)
+
     def shift(self, slot: int, keep: int, discard: int, length: int) -> None:
         _seq_rm(self._memory, slot, keep, keep + discard)
         _seq_add(self._memory, slot, keep + discard, length, -discard)

@@ -1,10 +1,14 @@
 """Slots: which one holds which tokens, who may reuse them, and how a new sequence gets its prefix.
 
+In unified memory every step looks at the cells of all slots, so what idle slots hold slows down the others: beyond
+IDLE tokens it is parked, that is, kept outside of llama.cpp's memory until somebody wants it again.
+
 A prefix is reused in three ways: the sequence takes a free slot that holds it, copies it from any other slot, or waits
 for a slot that is computing it right now and copies it then. How far two sequences may share is `shareable` alone.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +18,15 @@ from apps.inference.engine.sequence import Job, Sequence
 WAIT_FOR = 32  # tokens that must be gained before a wait begins
 COPY = 8  # tokens; fewer are computed as fast as they are copied
 SPARE = 32  # tokens that may be lost with a slot as if it were empty
+IDLE = 512  # tokens that idle slots may hold in place while others compute
+PARKED_SHARE = 8  # parked tokens are at most this part of what the memory holds
 
 
 @dataclass
 class Slot:
-    """`tokens[:length]` is what its memory holds. Of these the first `exact` were computed from just the tokens before
-    them (a shift ends that), and the first `entangled` may be memory cells that another slot holds too."""
+    """`tokens[:length]` is what its memory holds, or what is `parked` for it. Of these the first `exact` were computed
+    from just the tokens before them (a shift ends that), and the first `entangled` may be memory cells that another
+    slot holds too."""
 
     index: int
     tokens: Tokens
@@ -31,6 +38,7 @@ class Slot:
     used: int = 0
     owner: Sequence | None = None
     awaiting: bool = False
+    parked: Any = None
 
     @property
     def remaining(self) -> int:
@@ -46,6 +54,8 @@ class Slot:
         self.length = min(self.length, length)
         self.exact = min(self.exact, length)
         self.entangled = min(self.entangled, length)
+        if not length:
+            self.parked = None
 
 
 def common(one: Tokens, other: Tokens) -> int:
@@ -111,13 +121,15 @@ class Slots:
         others = (other for other in self.all if other is not slot)
         source = max(others, key=lambda other: self._usable(other, sequence), default=slot)
         if source is not slot and self._usable(source, sequence) >= own + COPY:
-            reused = self._copy(source, slot, self._usable(source, sequence))
+            length = self._usable(source, sequence)
+            reused = self._copy(source, slot, length) if self._unpark(source) else self._keep(slot, 0)
         else:
             reused = self._keep(slot, own)
         slot.tokens, slot.length, slot.exact = sequence.tokens, reused, reused
         slot.share_key, slot.public_tokens = sequence.job.share_key, sequence.job.public_tokens
         if not sequence.sampled:  # a sequence that comes back after it lost its slot was counted before
             sequence.cached_tokens = reused
+        self._park_beyond(IDLE)
 
     def shift(self, slot: Slot) -> None:
         """Discard the oldest half of a full slot behind the tokens to keep. Cells that another slot shares cannot be
@@ -138,6 +150,7 @@ class Slots:
         """The sequence left; what it computed stays for the next one."""
         self._clock += 1
         slot.owner, slot.used, slot.awaiting = None, self._clock, False
+        self._park_beyond(max(IDLE, slot.length))  # who asked last is the likeliest to ask again
 
     def clear(self, slot: Slot) -> None:
         self._backend.clear(slot.index)
@@ -145,7 +158,7 @@ class Slots:
 
     def drop_idle(self) -> bool:
         """Clear the free slot that was used longest ago; False when none holds anything."""
-        idle = [slot for slot in self.all if slot.owner is None and slot.length]
+        idle = [slot for slot in self.all if slot.owner is None and slot.length and slot.parked is None]
         if idle:
             self.clear(min(idle, key=lambda slot: slot.used))
         return bool(idle)
@@ -169,7 +182,45 @@ class Slots:
         wanted = sequence.tokens[: sequence.count - 1]
         return shareable(common(wanted, held), sequence.job, share_key=slot.share_key, public_tokens=slot.public_tokens)
 
+    def _park_beyond(self, limit: int) -> None:
+        """Park what idle slots hold, that of longest ago first, until `limit` tokens at most are left in place."""
+        if not (self._backend.shares_cells and self._backend.can_trim):
+            return
+        idle = sorted((slot for slot in self.all if slot.owner is None and slot.length), key=lambda slot: slot.used)
+        held = {slot.index: self._alone(slot) for slot in idle if slot.parked is None}
+        for slot in idle:
+            if sum(held.values()) <= limit:
+                break
+            if held.pop(slot.index, 0):
+                slot.parked, slot.entangled = self._backend.save(slot.index), 0
+                self._backend.clear(slot.index)
+        self._drop_parked(idle)
+
+    def _drop_parked(self, idle: list[Slot]) -> None:
+        """Forget what was parked longest ago where it is too much."""
+        parked = [slot for slot in idle if slot.parked is not None]
+        limit = self._backend.context * len(self.all) // PARKED_SHARE
+        while parked and sum(slot.length for slot in parked) > limit:
+            parked.pop(0).forget(0)
+
+    def _alone(self, slot: Slot) -> int:
+        """How many of an idle slot's cells no busy slot holds too."""
+        busy = (other for other in self.all if other.owner is not None and other.entangled)
+        mine = slot.tokens[: slot.entangled]
+        return slot.length - max((common(mine, other.tokens[: other.entangled]) for other in busy), default=0)
+
+    def _unpark(self, slot: Slot) -> bool:
+        """Bring back what is parked; False where there is no room for it, and the slot is empty."""
+        if slot.parked is None:
+            return True
+        saved, slot.parked = slot.parked, None
+        if not self._backend.restore(slot.index, saved):
+            slot.forget(0)
+        return slot.length > 0
+
     def _keep(self, slot: Slot, length: int) -> int:
+        if length and not self._unpark(slot):
+            return 0
         if length == slot.length:
             return length
         if length and self._backend.trim(slot.index, length):

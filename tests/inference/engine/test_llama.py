@@ -108,3 +108,20 @@ def test_picking_candidates_first_draws_what_the_whole_vocabulary_draws(
         assert model.sample(picked, 0) == model.sample(whole, 0)
     model.free(picked)
     model.free(whole)
+
+
+def test_what_a_slot_holds_can_be_saved_and_brought_back(model: llama.Llama) -> None:
+    tokens = model.tokenise("The capital of France is")
+    chain = sampling.describe(Sampling(temperature=0), context=model.context)
+    sampler = model.sampler(chain, ())
+    model.clear(0)
+    model.decode([Chunk(0, 0, tokens, True)])
+    said = model.sample(sampler, 0)
+    model.clear(0)
+    model.decode([Chunk(0, 0, tokens[:-1], False)])
+    saved = model.save(0)
+    model.clear(0)
+    assert model.restore(0, saved)
+    model.decode([Chunk(0, len(tokens) - 1, tokens[-1:], True)])
+    assert model.sample(sampler, 0) == said
+    model.clear(0)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.inference.engine import slots
 from tests.fakes import ANSWER, answer
 from tests.inference.engine.conftest import Bench, MakeBench
 
@@ -136,3 +137,59 @@ def test_who_shares_only_the_public_part_takes_the_slot_used_longest_ago(make_be
     bench.run("again", again, key="new", public=len(SYSTEM))
     assert bench.ends["stranger"].cached_tokens == len(SYSTEM)
     assert bench.ends["again"].cached_tokens == len(again) - 1
+
+
+def long(start: int) -> list[int]:
+    return [*range(start, start + 50), ANSWER + 4]
+
+
+@pytest.fixture
+def few_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "IDLE", 20)
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_a_long_idle_cache_is_parked_while_another_computes_and_comes_back(make_bench: MakeBench) -> None:
+    bench = make_bench(context=256)
+    said = bench.run("alice", long(300), key="alice")
+    assert bench.backend.saved == []  # nobody else computes
+    bench.run("bob", long(400), key="bob")
+    assert bench.backend.saved == [0]
+    assert bench.backend.memory[0] == []
+    second = [*long(300), *said.encode(), 2, ANSWER + 3]
+    assert bench.run("alice again", second, key="alice") == answer(second, 99)
+    assert bench.ends["alice again"].cached_tokens == len(long(300)) + len(said)
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_a_parked_prefix_can_be_copied_by_another(make_bench: MakeBench) -> None:
+    bench = make_bench(context=256)
+    bench.run("first", [*long(300)[:-1], 1, ANSWER + 2], key="k")
+    bench.run("stranger", long(400), key="stranger")
+    assert bench.backend.saved == [0]
+    bench.submit("busy", [*long(300)[:-1], 2, ANSWER + 12], key="k")
+    bench.steps(4)
+    assert bench.run("other", [*long(300)[:-1], 3, ANSWER + 2], key="k") == answer([*long(300)[:-1], 3, ANSWER + 2], 99)
+    assert bench.ends["other"].cached_tokens == 50
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_what_was_parked_longest_ago_is_forgotten_where_it_is_too_much(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=4, context=200)  # an eighth of it: 100 tokens, which is one of these caches
+    for number, name in enumerate("abcd"):
+        bench.run(name, long(300 + 100 * number), key=name)
+    again = [long(300 + 100 * number) for number in range(4)]
+    assert sum(slot.parked is not None for slot in bench.engine._slots.all) == 1
+    bench.run("c again", again[2], key="c")
+    bench.run("a again", again[0], key="a")
+    assert (bench.ends["c again"].cached_tokens, bench.ends["a again"].cached_tokens) == (50, 0)
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_a_prefix_that_a_running_sequence_shares_is_not_parked(bench: Bench) -> None:
+    bench.run("first", long(300), key="k")
+    bench.submit("second", [*long(300)[:-1], 7, ANSWER + 9], key="k")
+    bench.steps(3)
+    assert bench.backend.saved == []
+    bench.until("second")
+    assert bench.texts["second"] == answer([*long(300)[:-1], 7, ANSWER + 9], 99)
