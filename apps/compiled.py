@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
+import psycopg
 from django.db import connection, models
 
 Value = int | str | datetime
@@ -41,8 +42,11 @@ class Compiled:
 
     def __call__(self, **values: Value) -> list[tuple[Any, ...]]:
         statement = self._compiled
-        with connection.cursor() as cursor:
-            cursor.execute(statement.sql, [values[name] if name else fixed for name, fixed in statement.places])
+        bound = [values[name] if name else fixed for name, fixed in statement.places]
+        connection.ensure_connection()
+        # Django's own cursor sends the values inside of the text, which PostgreSQL would have to plan each time.
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(statement.sql, bound, prepare=True)
             return statement.convert(cursor.fetchall())
 
     @cached_property

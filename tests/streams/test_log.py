@@ -24,23 +24,33 @@ class Deaf(redis.Redis):
 
     deaf = False
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Any:
-        real = super().pipeline(transaction, shard_hint)
-        execute = real.execute
+    def lose_answers(self) -> None:
+        make = self.connection_pool.make_connection
 
-        def lose(raise_on_error: bool = True) -> Any:
-            answers = execute(raise_on_error)
-            if self.deaf:
-                raise redis.exceptions.ConnectionError("the answer got lost")
-            return answers
+        def deafened() -> Any:
+            connection: Any = make()
+            send, read = connection.send_packed_command, connection.read_response
 
-        real.execute = lose
-        return real
+            def note(command: Any, **options: Any) -> None:
+                connection.asked = any(b"EVAL" in bytes(part) for part in command)
+                send(command, **options)
+
+            def lose(*arguments: Any, **options: Any) -> Any:
+                answer = read(*arguments, **options)
+                if self.deaf and connection.asked:
+                    raise redis.exceptions.ConnectionError("the answer got lost")
+                return answer
+
+            connection.asked, connection.send_packed_command, connection.read_response = False, note, lose
+            return connection
+
+        self.connection_pool.make_connection = deafened  # type: ignore[method-assign]
 
 
 @pytest.fixture
 def deaf(services: None) -> Any:
     client = Deaf.from_url(settings.REDIS_URL, protocol=2)
+    client.lose_answers()
     yield client
     client.close()
 
