@@ -62,6 +62,11 @@ def issue_through(
     return issue(user=access.user, name=name, scopes=wanted, expires_at=expires_at, actor=access.user)
 
 
+def looks_like_one(secret: str) -> bool:
+    """Whether somebody may have meant a key of ours, rightly or wrongly typed."""
+    return secret.lower().startswith("corral")
+
+
 def authenticate(secret: str) -> ApiKey | None:
     """The key of this secret if it may be used now. One query, and a write at most once a minute."""
     match = _SECRET.fullmatch(secret)
