@@ -7,11 +7,17 @@ lengths in tokens.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-RunKind = Literal["generate", "chat"]
+RunKind = Literal["generate", "chat", "embed"]
 EndReason = Literal["stop", "length", "cancelled", "error"]
 
 # Frame kinds in a run's event log. "end" and "error" are terminal.
-TEXT = "text"  # {"t": str}
+TEXT = "text"  # {"t": str, "lp": [Logprob as data, …] only where asked for}; "t" may be empty where "lp" is not
+THINKING = "thinking"  # as TEXT: what the model thinks before it answers
+TOOL_CALLS = "tool_calls"  # {"calls": [{"id": str, "name": str, "arguments": {…}}, …]}: whole calls only
+EMBEDDINGS = "embeddings"  # {"vectors": [[float, …], …]}, L2-normalised, in the order of the inputs; may come in parts
+RENDERED = (
+    "rendered"  # {"text": str, "images": int, "tokens": of the whole prompt}: where nothing else was asked for
+)
 PROGRESS = "progress"  # {"stage": "loading", "fraction": float}
 END = "end"  # RunEnd as data
 ERROR = "error"  # Problem.as_data()
@@ -58,9 +64,38 @@ class LoadOptions:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A call in a message that is replayed; `arguments` in the order given."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    id: str = ""  # noqa: A003  (the wire's name)
+
+
+@dataclass(frozen=True)
 class Message:
+    """`images` are base64 texts, checked before they come here."""
+
     role: str
     content: str = ""
+    thinking: str = ""
+    images: tuple[str, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "Message":
+        calls = tuple(ToolCall(**call) for call in data.get("tool_calls", ()))
+        return cls(**{**data, "images": tuple(data.get("images", ())), "tool_calls": calls})
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the reply must be: any JSON object ("json") or an instance of `schema` ("schema")."""
+
+    kind: Literal["json", "schema"]
+    schema: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +103,12 @@ class Request:
     """What a caller wants answered, free of any dialect.
 
     `keep_alive` is in seconds: None leaves the replica's, a negative number is forever.
-    `context` holds the tokens of an earlier reply; `raw` sends the prompt to the model untouched.
+    `context` holds the tokens of an earlier reply; `raw` sends the prompt to the model untouched. `tools` are
+    definitions as on the wire ({"type": "function", "function": {…}}). `tool_choice` is "auto", "none", "required" or
+    the name of the one tool to call; with the last two the call is constrained to its schema, as is `strict_tools`.
+    `think` None leaves the choice to the model. `logprobs` None asks for none, 0 for the chosen tokens' only, n for
+    the n likeliest beside each. `template` overrides the version's. `inputs` are the texts of an "embed".
+    `render_only` asks for the prompt instead of an answer.
     """
 
     kind: RunKind
@@ -77,6 +117,18 @@ class Request:
     system: str = ""
     raw: bool = False
     context: tuple[int, ...] = ()
+    template: str = ""
+    suffix: str = ""
+    images: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str = "auto"
+    strict_tools: bool = False
+    think: bool | str | None = None
+    format: Format | None = None
+    logprobs: int | None = None
+    inputs: tuple[str, ...] = ()
+    dimensions: int = 0
+    render_only: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     limits: Limits = field(default_factory=Limits)
     load: LoadOptions = field(default_factory=LoadOptions)
@@ -92,8 +144,9 @@ class Request:
         return cls(
             **{
                 **data,
-                "messages": tuple(Message(**message) for message in data["messages"]),
-                "context": tuple(data["context"]),
+                "messages": tuple(Message.from_data(message) for message in data["messages"]),
+                **{name: tuple(data[name]) for name in ("context", "images", "tools", "inputs")},
+                "format": Format(**data["format"]) if data["format"] else None,
                 "sampling": Sampling(**data["sampling"]),
                 "limits": Limits(**limits),
                 "load": LoadOptions(**load),
@@ -103,7 +156,8 @@ class Request:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """The data of an END frame. `prompt_tokens` counts the cached ones too; `context` only where it was asked for."""
+    """The data of an END frame. `prompt_tokens` counts the cached ones too; `context` only where it was asked for.
+    `stop` is the stop string that ended the answer, if one did."""
 
     reason: EndReason
     prompt_tokens: int = 0
@@ -114,6 +168,7 @@ class RunEnd:
     prompt_ns: int = 0
     eval_ns: int = 0
     context: tuple[int, ...] = ()
+    stop: str = ""
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
