@@ -2,12 +2,19 @@
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 from apps.inference.engine.lib import last_complaint, lib
 
 _INT32_MIN = -(2**31)
 _META_BYTES = 1024
+_MARKS = {
+    "bos_token": lib.llama_vocab_bos,
+    "eos_token": lib.llama_vocab_eos,
+    "pad_token": lib.llama_vocab_pad,
+    "sep_token": lib.llama_vocab_sep,
+    "mask_token": lib.llama_vocab_mask,
+}
+_INFILL = (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
 
 
 class VocabularyError(Exception):
@@ -17,8 +24,10 @@ class VocabularyError(Exception):
 class Vocabulary:
     """Loaded with `vocab_only`: tens of megabytes and some hundred milliseconds, whatever the model's size.
 
-    One thread at a time. `bos` and `eos` are the texts of those tokens, empty where there is none; `add_bos` says
-    whether the model wants its first token added to a text; `size` counts the tokens.
+    One thread at a time. `bos` is the text of that token, empty where there is none; `add_bos` says whether the model
+    wants it added to a text; `marks` are the texts of the special tokens that there are, by Hugging Face's names, and
+    always of the first and the last; `infill` are the tokens before a prefix, before a suffix and before what is to be
+    filled in between, or None; `size` counts the tokens.
     """
 
     def __init__(self, path: str) -> None:
@@ -32,8 +41,10 @@ class Vocabulary:
         if self.size <= 0:
             raise VocabularyError("the file has no tokens")
         self.add_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
-        self.bos = self._text(lib.llama_vocab_bos(self._vocab))
-        self.eos = self._text(lib.llama_vocab_eos(self._vocab))
+        self.bos = self.text(lib.llama_vocab_bos(self._vocab))
+        self.architecture = self._meta("general.architecture")
+        self.marks = self._marks()
+        self.infill = self._infill()
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """Token ids. `add_special` lets the vocabulary add its first and last token, `parse_special` reads markers."""
@@ -59,15 +70,21 @@ class Vocabulary:
                 return text.raw[:count]
             room = -count
 
-    def chat_template(self) -> str:
-        """The file's own Jinja template, or an empty text."""
-        template = lib.llama_model_chat_template(self._model, None)
+    def text(self, token: int) -> str:
+        """How a token is spelled in the vocabulary, markers included; empty for one that is not there (negative)."""
+        if token < 0:
+            return ""
+        return str(lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+
+    def chat_template(self, name: str = "") -> str:
+        """The file's own Jinja template, or the one of that name; an empty text where there is none."""
+        template = lib.llama_model_chat_template(self._model, name.encode() or None)
         return template.decode("utf-8", "replace") if template else ""
 
     @property
     def n_ctx_train(self) -> int:
         """The context the model was trained for, in tokens; 0 if the file doesn't say."""
-        value = self._meta(f"{self._meta('general.architecture')}.context_length")
+        value = self._meta(f"{self.architecture}.context_length")
         return int(value) if value.isdigit() else 0
 
     def close(self) -> None:
@@ -76,10 +93,17 @@ class Vocabulary:
         if model:
             lib.llama_model_free(model)
 
-    def _text(self, token: Any) -> str:
-        if token < 0:
-            return ""
-        return str(lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+    def _marks(self) -> dict[str, str]:
+        unknown = self._meta("tokenizer.ggml.unknown_token_id")
+        tokens = {name: ask(self._vocab) for name, ask in _MARKS.items()}
+        tokens["unk_token"] = int(unknown) if unknown.isdigit() and int(unknown) < self.size else -1
+        there = {name: self.text(token) for name, token in tokens.items() if token >= 0}
+        return {"bos_token": "", "eos_token": "", **there}
+
+    def _infill(self) -> tuple[int, int, int] | None:
+        """llama.cpp finds them by the file's metadata, else by the spellings that are in use."""
+        first, second, third = (int(ask(self._vocab)) for ask in _INFILL)
+        return None if min(first, second, third) < 0 else (first, second, third)
 
     def _meta(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(_META_BYTES)

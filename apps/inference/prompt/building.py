@@ -1,17 +1,22 @@
 """From a job to the tokens of its prompt. Pure: the vocabulary is given."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Protocol
 
 from apps.errors import Problem
-from apps.inference.prompt import conversation, fitting
+from apps.inference.prompt import conversation, fitting, infill, inputs, places
 from apps.inference.prompt.conversation import Conversation
+from apps.inference.prompt.engines import Engine, Engines
+from apps.inference.prompt.infill import Infill
 from apps.inference.prompt.job import Prompt, PromptJob
-from apps.inference.prompt.template import CHATML, Template, TemplateError
+from apps.inference.prompt.modelfile import GoTemplate
+from apps.inference.prompt.sandbox import TemplateError
+from apps.inference.prompt.template import Asked
 
+IMAGE_TOKENS = 768  # what the contract counts for one, wherever its size is not known
 _PREFIXES = 32
 _SENTINELS = ("a", "0")  # two users who say something else from the first character on
 
@@ -22,110 +27,206 @@ class Words(Protocol):
     size: int
     add_bos: bool
     bos: str
-    eos: str
+    architecture: str
+    infill: tuple[int, int, int] | None
+
+    @property
+    def marks(self) -> Mapping[str, str]: ...
+
+    @property
+    def n_ctx_train(self) -> int: ...
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
-    def chat_template(self) -> str: ...
+    def detokenize(self, tokens: Sequence[int]) -> bytes: ...
+
+    def text(self, token: int) -> str: ...
+
+    def chat_template(self, name: str = "") -> str: ...
 
 
 @dataclass(frozen=True)
 class Encoded:
     text: str
     tokens: list[int]
+    images: int = 0
     dropped_messages: int = 0
+
+    @property
+    def weight(self) -> int:
+        """In tokens, with what the images will take."""
+        return len(self.tokens) + IMAGE_TOKENS * self.images
 
 
 class Builder:
-    """One model's template and vocabulary. Remembers the public prefixes of the versions that use it."""
+    """One model's templates and vocabulary. Remembers the public prefixes of the versions that use it."""
 
     def __init__(self, vocabulary: Words) -> None:
         self._vocabulary = vocabulary
-        source = vocabulary.chat_template()
-        self._has_template = bool(source)
-        self._template = Template(source or CHATML, bos=vocabulary.bos, eos=vocabulary.eos)
+        self._engines = Engines(vocabulary)
+        self._marks = _marks(vocabulary)
         self._prefixes: OrderedDict[object, list[int]] = OrderedDict()
 
     def build(self, job: PromptJob) -> Prompt:
         """Raises Problem: 400 for what the request asks, 500 for a template that fails (contract, section 4.5)."""
-        self._refuse(job)
+        if not all(0 <= token < self._vocabulary.size for token in job.context):
+            raise Problem("invalid", "context holds a token that this model does not know")
+        if job.kind == "embed":
+            return self._embed(job)
         try:
-            full = self._encode(job)
-            fitted = self._drop(job, full)
-            shared = self._public(job, fitted.tokens)
+            if job.kind == "generate" and job.suffix and not job.raw:
+                return self._fill_in(job)
+            return self._converse(job)
         except TemplateError as error:
             raise Problem("invalid", str(error), status=500) from error
-        fitting.refuse_if_over(len(fitted.tokens), num_ctx=job.num_ctx, truncate=job.truncate, shift=job.shift)
-        tokens = fitting.cut_middle(fitted.tokens, num_ctx=job.num_ctx, num_keep=job.num_keep)
+
+    # --- a conversation, or a prompt --------------------------------------------------------------------------------
+
+    def _converse(self, job: PromptJob) -> Prompt:
+        engine = None if self._verbatim(job) else self._engines.of(job)
+        full = self._encode(job, engine)
+        fitted = self._drop(job, engine, full)
+        if job.render_only:
+            return replace(self._shown(job, fitted), length=len(full.tokens))
+        tokens = self._cut(job, fitted)
         return Prompt(
             tokens=tuple(tokens),
             text=fitted.text,
-            public_tokens=_common(shared, tokens),
+            public_tokens=_common(self._public(job, engine), tokens),
             dropped_messages=fitted.dropped_messages,
             dropped_tokens=len(full.tokens) - len(tokens),
+            images=fitted.images,
+            reply=engine.reply(_asked(job), fitted.text, forced=_forced(job)) if engine else None,
         )
-
-    def _refuse(self, job: PromptJob) -> None:
-        if job.template:
-            raise Problem("invalid", "This server does not run a Modelfile's TEMPLATE yet.")
-        if not all(0 <= token < self._vocabulary.size for token in job.context):
-            raise Problem("invalid", "context holds a token that this model does not know")
 
     def _verbatim(self, job: PromptJob) -> bool:
         """Raw prompts go to the model untouched, and so does what is to be completed without a template."""
-        return job.kind == "generate" and (job.raw or not self._has_template)
+        if job.kind != "generate":
+            return False
+        return job.raw or not (self._engines.has_jinja or job.template or job.version_template)
 
-    def _encode(self, job: PromptJob) -> Encoded:
-        if not self._verbatim(job):
-            return self._render(job, conversation.of(job))
-        tokens = self._vocabulary.tokenize(job.prompt, add_special=not job.context, parse_special=True)
-        return Encoded(job.prompt, [*job.context, *tokens])
+    def _encode(self, job: PromptJob, engine: Engine | None) -> Encoded:
+        if engine is not None:
+            return self._render(job, engine, conversation.of(job))
+        text = conversation.with_marks(job.prompt, len(job.images)) if job.images else job.prompt
+        return Encoded(
+            text, [*job.context, *self._words(text, first=not job.context, images=len(job.images))], len(job.images)
+        )
 
-    def _render(self, job: PromptJob, said: Conversation, *, dropped: int = 0) -> Encoded:
-        text = self._template.render(said.messages) + said.prefill
-        return Encoded(text, [*job.context, *self._tokens(text, follows=bool(job.context))], dropped)
+    def _render(self, job: PromptJob, engine: Engine, said: Conversation, *, dropped: int = 0) -> Encoded:
+        text = engine.render(said, _asked(job))
+        seen = conversation.of(job).images if said.images else 0  # the numbers in the marks do not change
+        tokens = [*job.context, *self._tokens(text, follows=bool(job.context), images=seen)]
+        return Encoded(text, tokens, said.images, dropped)
 
-    def _tokens(self, text: str, *, follows: bool = False) -> list[int]:
+    def _tokens(self, text: str, *, follows: bool = False, images: int = 0) -> list[int]:
         """The vocabulary's own first token is added once: not when the template wrote it, nor behind a context."""
         if self._vocabulary.add_bos and self._vocabulary.bos:
             text = text.removeprefix(self._vocabulary.bos)
-        return self._vocabulary.tokenize(text, add_special=not follows, parse_special=True)
+        return self._words(text, first=not follows, images=images)
 
-    def _drop(self, job: PromptJob, full: Encoded) -> Encoded:
-        if not job.truncate or len(full.tokens) <= job.num_ctx or self._verbatim(job):
+    def _words(self, text: str, *, first: bool, images: int = 0) -> list[int]:
+        def tokenize(stretch: str, first: bool) -> list[int]:
+            return self._vocabulary.tokenize(stretch, add_special=first, parse_special=True)
+
+        if not images:
+            return tokenize(text, first)
+        return places.tokens(text, images=images, first=first, tokenize=tokenize)
+
+    def _drop(self, job: PromptJob, engine: Engine | None, full: Encoded) -> Encoded:
+        if not job.truncate or full.weight <= job.num_ctx or engine is None:
             return full
         said = conversation.of(job)
         if said.last == 0:
             return full
         search = fitting.Search(
-            lambda start: self._render(job, said.since(start), dropped=_dropped(said, start)),
-            lambda encoded: len(encoded.tokens) <= job.num_ctx,
+            lambda start: self._render(job, engine, said.since(start), dropped=_dropped(said, start)),
+            lambda encoded: encoded.weight <= job.num_ctx,
             last=said.last,
         )
         return search.run()[1]
 
-    def _public(self, job: PromptJob, tokens: Sequence[int]) -> list[int]:
+    def _cut(self, job: PromptJob, fitted: Encoded) -> list[int]:
+        """A prompt with images is not cut: the cut could go through one."""
+        shift = job.shift and not fitted.images
+        fitting.refuse_if_over(len(fitted.tokens), num_ctx=job.num_ctx, truncate=job.truncate, shift=shift)
+        return fitting.cut_middle(fitted.tokens, num_ctx=job.num_ctx, num_keep=job.num_keep)
+
+    def _shown(self, job: PromptJob, fitted: Encoded) -> Prompt:
+        before = self._vocabulary.detokenize(job.context).decode("utf-8", "replace")
+        return Prompt((), before + fitted.text, dropped_messages=fitted.dropped_messages, images=fitted.images)
+
+    # --- what users share -------------------------------------------------------------------------------------------
+
+    def _public(self, job: PromptJob, engine: Engine | None) -> list[int]:
         """The leading tokens of every conversation with this version that brings no system message of its own."""
-        if job.context or self._verbatim(job):
+        if job.context or engine is None or job.template not in ("", job.version_template):
             return []
-        key = (job.version_system, job.stored, date.today())  # templates may print the day
+        key = (engine.source, job.version_system, job.stored, date.today())  # templates may print the day
         if key not in self._prefixes:
-            self._prefixes[key] = self._prefix(job)
+            self._prefixes[key] = self._prefix(job, engine)
         self._prefixes.move_to_end(key)
         while len(self._prefixes) > _PREFIXES:
             self._prefixes.popitem(last=False)
         return self._prefixes[key]
 
-    def _prefix(self, job: PromptJob) -> list[int]:
+    def _prefix(self, job: PromptJob, engine: Engine) -> list[int]:
         try:
-            texts = [
-                self._template.render(conversation.public(job.version_system, job.stored, said).messages)
-                for said in _SENTINELS
-            ]
+            texts = [engine.render(conversation.public(job.version_system, job.stored, said)) for said in _SENTINELS]
         except TemplateError:
             return []  # a version whose own messages the template takes only with some requests shares nothing
         first, second = (self._tokens(text) for text in texts)
         return first[: _common(first, second)]
+
+    # --- the two other kinds ----------------------------------------------------------------------------------------
+
+    def _fill_in(self, job: PromptJob) -> Prompt:
+        """By the template where it knows a suffix, else by the vocabulary's marks."""
+        template = self._engines.of(job).template
+        if isinstance(template, GoTemplate) and (template.fills_in or job.template not in ("", job.version_template)):
+            text = template.fill(prompt=job.prompt, suffix=job.suffix, asked=_asked(job))
+            full = Encoded(text, [*job.context, *self._tokens(text, follows=bool(job.context))])
+            tokens = [] if job.render_only else self._cut(job, full)
+            return self._filled(job, text, tokens, len(full.tokens))
+        if self._marks is None:
+            raise Problem("invalid", f"{job.model or 'this model'} does not support insert")
+        first = list(job.context) or self._vocabulary.tokenize("", add_special=True, parse_special=False)
+        whole = Infill.of(self._vocabulary, self._marks, prompt=job.prompt, suffix=job.suffix, first=first)
+        text = infill.text(self._marks, prompt=job.prompt, suffix=job.suffix)
+        return self._filled(job, text, self._cut_gap(job, whole), len(whole.tokens))
+
+    def _cut_gap(self, job: PromptJob, whole: Infill) -> list[int]:
+        if job.render_only or len(whole.tokens) < job.num_ctx:
+            return whole.tokens
+        fitting.refuse_if_over(len(whole.tokens), num_ctx=job.num_ctx, truncate=job.truncate, shift=job.shift)
+        return whole.cut(job.num_ctx).tokens
+
+    def _filled(self, job: PromptJob, text: str, tokens: list[int], whole: int) -> Prompt:
+        if job.render_only:
+            return self._shown(job, Encoded(text, []))
+        return Prompt(tuple(tokens), text, dropped_tokens=whole - len(tokens))
+
+    def _embed(self, job: PromptJob) -> Prompt:
+        read = [
+            inputs.tokens(self._vocabulary, text, num_ctx=job.num_ctx, truncate=job.truncate) for text in job.inputs
+        ]
+        dropped = sum(cut for _, cut in read)
+        return Prompt((), "", dropped_tokens=dropped, inputs=tuple(tuple(tokens) for tokens, _ in read))
+
+
+def _asked(job: PromptJob) -> Asked:
+    return Asked(tools=job.offered, think=job.think)
+
+
+def _forced(job: PromptJob) -> bool:
+    return bool(job.offered) and job.tool_choice != "auto"
+
+
+def _marks(vocabulary: Words) -> infill.Marks | None:
+    if vocabulary.infill is None:
+        return None
+    first, second, third = map(vocabulary.text, vocabulary.infill)
+    return infill.Marks(vocabulary.infill, (first, second, third))
 
 
 def _dropped(said: Conversation, start: int) -> int:

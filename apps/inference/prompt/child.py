@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from apps.errors import Problem
 from apps.inference.engine.vocabulary import Vocabulary, VocabularyError
-from apps.inference.prompt import limits, template
+from apps.inference.prompt import limits, modelfile, template
 from apps.inference.prompt.building import Builder
 from apps.inference.prompt.job import PromptJob
 
@@ -26,6 +26,7 @@ def main(path: str, answers: IO[bytes]) -> None:
     except VocabularyError as error:
         return _write(answers, {"error": str(error)})
     template.rehearse()
+    modelfile.rehearse()
     limits.after_loading(extra_bytes=EXTRA_BYTES)
     try:
         with limits.deadline(LOADING_SECONDS / 2):

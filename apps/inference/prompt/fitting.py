@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from apps.errors import Problem
-from apps.inference.prompt.template import TemplateError
+from apps.inference.prompt.sandbox import TemplateError
 
 _T = TypeVar("_T")
 _LEAST_FREE = 4  # tokens of the context that num_keep may not claim

@@ -67,11 +67,6 @@ def test_a_context_of_another_model_is_refused(token: int) -> None:
     assert caught.value.status == 400
 
 
-def test_a_template_of_a_modelfile_is_refused_with_a_sentence() -> None:
-    with pytest.raises(Problem, match="TEMPLATE"):
-        Builder(Letters(BRIEF)).build(PromptJob(kind="chat", num_ctx=9, messages=HI, template="{{ .Prompt }}"))
-
-
 def test_a_template_that_fails_is_a_500_with_its_text() -> None:
     with pytest.raises(Problem, match="refuses these messages: user first") as caught:
         chat(template=USER_FIRST, messages=(Message("assistant", "x"), *HI))

@@ -16,10 +16,18 @@ from apps.inference.engine.vocabulary import Vocabulary
 from apps.inference.prompt.client import MAX_CHARACTERS, Renderer
 from apps.inference.prompt.job import PromptJob
 from apps.inference.prompt.process import Child
-from apps.inference.types import Message
+from apps.inference.types import Message, ToolCall
 from tests.inference.prompt.conftest import MakeModel, MakeRenderer
 
 HELLO = PromptJob(kind="chat", num_ctx=4096, messages=(Message("user", "Say hello"),))
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
 HISTORY = (
     Message("system", "Be brief."),
     Message("user", "My name is Ada."),
@@ -28,11 +36,16 @@ HISTORY = (
 )
 # Behaves unless it is asked for something else by the user's words.
 ON_DEMAND = (
-    "{% if messages[0].content == 'loop' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
-    "{% endfor %}{% elif messages[0].content == 'hoard' %}{% set ns = namespace(x=['y' * 1000000]) %}"
+    "{% macro fan(n) %}{{ fan(n - 1) if n }}{{ fan(n - 1) if n }}{% endmacro %}"
+    "{% if messages[0].content == 'loop' %}"
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    "{% elif messages[0].content == 'hoard' %}{% set ns = namespace(x=['y' * 1000000]) %}"
     "{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}{% set z = ns.x | join %}{% endfor %}{{ z }}"
-    "{% elif messages[0].content == 'native' %}{% set ns = namespace(x=7 ** 1000) %}{% for a in range(40) %}"
-    "{% set ns.x = ns.x * ns.x %}{% endfor %}"
+    "{% elif messages[0].content == 'native' %}{% for a in range(99) %}"
+    "{% set x = ('a ' * 5000000) | wordcount %}{% endfor %}"
+    "{% elif messages[0].content == 'memory' %}{% set ns = namespace(x=[]) %}{% for a in range(999) %}"
+    "{{ ns.x.append('y' * 9999000 ~ a) }}{% endfor %}"
+    "{% elif messages[0].content == 'fan' %}{{ fan(40) }}"
     "{% else %}{{ messages[0].content }}{% endif %}"
 )
 
@@ -112,15 +125,69 @@ def test_a_short_prompt_comes_back_within_a_few_milliseconds(qwen: Renderer) -> 
     assert sorted(taken)[10] < 0.02
 
 
+def test_what_a_prompt_was_made_of_is_shown_as_ollama_recorded_it(qwen: Renderer) -> None:
+    asked = PromptJob(kind="generate", num_ctx=4096, prompt="hi", system="be brief", render_only=True)
+    assert qwen.render(asked).text == (
+        "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_tools_reach_the_model_and_the_reply_is_to_be_read_for_calls(qwen: Renderer) -> None:
+    call = Message("assistant", tool_calls=(ToolCall("get_weather", {"city": "Rom"}),))
+    said = (Message("user", "hi"), call, Message("tool", "sun", tool_name="get_weather"))
+    prompt = qwen.render(PromptJob(kind="chat", num_ctx=4096, messages=said, tools=(TOOL,)))
+    assert f"<tools>\n{json.dumps(TOOL)}\n</tools>" in prompt.text
+    assert '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rom"}}\n</tool_call>' in prompt.text
+    assert "<tool_response>\nsun\n</tool_response>" in prompt.text
+    assert prompt.reply is not None
+    assert (prompt.reply.calls, prompt.reply.tools) == ("hermes", ("get_weather",))
+
+
+def test_texts_for_an_embedding_come_back_as_tokens(qwen: Renderer) -> None:
+    prompt = qwen.render(PromptJob(kind="embed", num_ctx=4, inputs=("hi", "", "one two three four five six")))
+    assert [len(tokens) for tokens in prompt.inputs] == [1, 0, 4]
+    assert prompt.dropped_tokens == 2
+
+
+def test_a_modelfile_s_template_is_executed_in_the_child(make_renderer: MakeRenderer) -> None:
+    renderer = make_renderer("jinja")
+    template = '{{ range .Messages }}{{ .Role }} {{ .Content | printf "%q" }} {{ end }}{{ .Tools }}'
+    prompt = renderer.render(job("hi", template=template, tools=(TOOL,)))
+    assert prompt.text.startswith('user "hi" [{"type":"function",')
+    with pytest.raises(Problem, match="unclosed action"):
+        renderer.render(job("hi", template="{{ .Prompt"))
+    with pytest.raises(Problem):
+        renderer.render(
+            job("hi", template='{{ define "x" }}{{ template "x" }}{{ end }}{{ template "x" }}{{ .Messages }}')
+        )
+    assert renderer.render(job("hi")).text == "jinja"
+
+
+def test_two_hundred_messages_take_no_more_than_twenty_milliseconds(qwen: Renderer) -> None:
+    said = tuple(
+        Message(("user", "assistant")[n % 2], f"Message {n} of a long talk: {'word ' * 20}") for n in range(200)
+    )
+    talk = PromptJob(kind="chat", num_ctx=32768, messages=said)
+    qwen.render(talk)
+    taken = []
+    for _ in range(15):
+        begun = time.perf_counter()
+        assert qwen.render(talk).dropped_tokens == 0
+        taken.append(time.perf_counter() - begun)
+    assert min(taken) <= 0.02
+
+
 # --- What a child survives ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("word", "text"),
     [
-        ("loop", "took longer than 0.5 seconds"),
-        ("hoard", "needs more memory than it may have|took longer than 0.5 seconds|ended unexpectedly"),
-        ("native", "needs more memory than it may have|took longer than 0.5 seconds"),
+        ("loop", "it takes more than 1000000 steps"),
+        ("fan", "it takes more than 1000000 steps|took longer than 0.5 seconds"),
+        ("hoard", "a text is too long"),
+        ("native", "took longer than 0.5 seconds"),
+        ("memory", "needs more memory than it may have|took longer than 0.5 seconds"),
     ],
 )
 def test_a_bomb_is_refused_in_time_and_the_next_prompt_works(make_renderer: MakeRenderer, word: str, text: str) -> None:
@@ -181,7 +248,7 @@ def test_an_idle_child_ends_when_nobody_holds_its_input(make_model: MakeModel) -
 def test_a_child_in_a_loop_ends_though_nobody_is_left_to_kill_it(make_model: MakeModel) -> None:
     orphan = Child(str(make_model(ON_DEMAND)))
     orphan.receive(until=time.monotonic() + 10)
-    line = json.dumps({"deadline": 0.3, "job": job("loop").as_data()}) + "\n"
+    line = json.dumps({"deadline": 0.3, "job": job("native").as_data()}) + "\n"
     orphan.send(line.encode(), until=time.monotonic() + 5)
     leave(orphan)
     orphan._process.wait(timeout=5)
@@ -234,7 +301,7 @@ def test_closing_ends_a_prompt_that_is_being_made(make_renderer: MakeRenderer) -
     renderer = make_renderer(ON_DEMAND, deadline=20)
     renderer.render(job("hi"))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(renderer.render, job("loop"))
+        waiting = pool.submit(renderer.render, job("native"))
         time.sleep(0.2)
         renderer.close()
         with pytest.raises(Problem):
@@ -269,7 +336,7 @@ def test_a_crash_in_native_code_is_a_sentence(make_renderer: MakeRenderer) -> No
     renderer = make_renderer(ON_DEMAND, deadline=5)
     renderer.render(job("hi"))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(renderer.render, job("loop"))
+        waiting = pool.submit(renderer.render, job("native"))
         struck: set[int] = set()
         while len(struck) < 2:  # a job whose child dies gets one more, and no third
             time.sleep(0.1)

@@ -39,7 +39,7 @@ def test_a_later_system_message_replaces_nothing() -> None:
 
 def test_a_trailing_assistant_message_is_the_beginning_of_the_reply() -> None:
     job = PromptJob(kind="chat", num_ctx=64, messages=(ASK, Message("assistant", "It is")))
-    assert conversation.of(job) == conversation.Conversation((ASK,), "It is")
+    assert conversation.of(job) == conversation.Conversation((ASK,), Message("assistant", "It is"))
 
 
 def test_a_stored_assistant_message_ends_a_load_but_continues_no_reply_of_a_user() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from apps.errors import Problem
 from apps.inference.prompt import fitting
-from apps.inference.prompt.template import TemplateError
+from apps.inference.prompt.sandbox import TemplateError
 
 
 def search(sizes: list[int], room: int) -> tuple[tuple[int, int], int]:

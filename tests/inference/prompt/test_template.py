@@ -1,17 +1,20 @@
 """Chat templates: rendered as Hugging Face renders them, and hostile ones refused with a sentence."""
 
 import json
+import time
 
 import pytest
 
-from apps.inference.prompt.template import CHATML, Template, TemplateError
-from apps.inference.types import Message
+from apps.inference.prompt.conversation import Conversation
+from apps.inference.prompt.sandbox import TemplateError
+from apps.inference.prompt.template import CHATML, NOTHING, Asked, Template
+from apps.inference.types import Message, ToolCall
 
 HELLO = (Message("user", "<b>&'é"),)
 
 
-def render(source: str, messages: tuple[Message, ...] = HELLO) -> str:
-    return Template(source, bos="<s>", eos="</s>").render(messages)
+def render(source: str, messages: tuple[Message, ...] = HELLO, asked: Asked = NOTHING) -> str:
+    return Template(source, marks={"bos_token": "<s>", "eos_token": "</s>"}).render(Conversation(messages), asked)
 
 
 def refusal(source: str) -> str:
@@ -63,7 +66,8 @@ def test_a_template_that_is_no_jinja_says_where() -> None:
     "source",
     [
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ messages.append(1) }}",
+        "{{ messages.clear() }}",
+        "{{ messages[0].update(role='x') }}",
         "{{ raise_exception.__globals__['json'] }}",
         "{{ '%s'.__class__.mro() }}",
         "{{ self.__init__.__globals__ }}",
@@ -87,10 +91,24 @@ def test_the_sandbox_lets_nothing_out(source: str) -> None:
         "{{ messages[7].content }}",
         "{{ undefined_thing() }}",
         "{% for i in range(99999) %}{{ messages[0].content * 200 }}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) | map('abs') %}{% for b in range(99999) | map('abs') %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% for x in [[[[[[1] * 9] * 9] * 9] * 9] * 9] * 9 recursive %}{{ loop(x) if x is iterable }}{% endfor %}",
+        "{% set l = [1] %}{% for x in l %}{{ l.append(1) }}{% endfor %}",
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x | length }}",
+        "{% set n = namespace(x=7) %}{% for i in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}{{ n.x }}",
+        "{{ messages[0].content.center(20000000) }}",
+        "{{ messages[0].content | center(20000000) }}",
+        "{{ lipsum(100000) }}",
     ],
 )
 def test_a_bomb_or_a_blunder_is_a_sentence(source: str) -> None:
+    begun = time.process_time()
     assert refusal(source).startswith("The model's chat template failed: ")
+    assert time.process_time() - begun < 2
 
 
 def test_a_macro_that_calls_itself_is_a_sentence() -> None:
@@ -105,3 +123,51 @@ def test_a_source_of_two_megabytes_is_refused() -> None:
 
 def test_a_failure_tells_no_more_than_a_line() -> None:
     assert len(refusal("{{ raise_exception('x' * 5000) }}")) < 400
+
+
+# --- What a request wants besides its messages --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("think", "said"),
+    [
+        (None, "-,-,-"),
+        (True, "True,True,-"),
+        (False, "False,False,-"),
+        ("low", "True,True,low"),
+        ("max", "True,True,max"),
+    ],
+)
+def test_how_much_to_think_is_said_in_the_words_that_templates_use(think: bool | str | None, said: str) -> None:
+    names = ("enable_thinking", "thinking", "reasoning_effort")
+    source = ",".join(f"{{{{ {name} if {name} is defined else '-' }}}}" for name in names)
+    assert render(source, asked=Asked(think=think)) == said
+
+
+def test_harmony_knows_no_more_than_high() -> None:
+    source = "<|start|><|channel|><|end|>{{ reasoning_effort }}"
+    assert render(source, asked=Asked(think="max")).endswith("high")
+
+
+def test_tools_are_a_list_in_the_order_given() -> None:
+    tools = tuple({"type": "function", "function": {"name": name, "b": 1, "a": 2}} for name in ("z", "y"))
+    assert json.loads(render("{{ tools | tojson }}", asked=Asked(tools=tools))) == list(tools)
+    assert render("{% for t in tools %}{{ t.function.items() | list }}{% endfor %}", asked=Asked(tools=tools)) == (
+        "[('name', 'z'), ('b', 1), ('a', 2)][('name', 'y'), ('b', 1), ('a', 2)]"
+    )
+
+
+def test_what_other_environments_give_is_there() -> None:
+    assert render("{{ documents is none }}{{ date_string | length }}{{ datetime[-3:] }}{{ functions }}") == "True11GMT"
+    assert render("{{ {'a': 1} | items | list }}{% filter upper %}x{% endfilter %}") == "[('a', 1)]X"
+    assert render("{% set l = [] %}{% for m in messages %}{{ l.append(m.role) }}{% endfor %}{{ l }}") == "None['user']"
+
+
+def test_thoughts_and_calls_of_earlier_replies_are_replayed() -> None:
+    call = Message("assistant", "so", thinking="hm", tool_calls=(ToolCall("f", {"b": 1, "a": "é"}, "id1"),))
+    said = (*HELLO, call, Message("tool", "sun", tool_call_id="id1"))
+    source = (
+        "{% for m in messages %}{{ m.reasoning_content }}{% for c in m.tool_calls %}{{ c.id }}{{ c.function.name }}"
+        "{{ c.function.arguments | tojson }}{% endfor %}{{ m.name }}{{ m.tool_call_id }}{{ m.content }};{% endfor %}"
+    )
+    assert render(source, said) == '<b>&\'é;hmid1f{"b": 1, "a": "é"}so;fid1sun;'
