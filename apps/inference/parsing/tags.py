@@ -1,0 +1,27 @@
+"""Tags in a text that is still growing."""
+
+from collections.abc import Sequence
+
+MAX_BLANK = 4096  # characters of whitespace that may belong to the markup
+_BLOCK = 1024
+
+
+def beginning(text: str, tags: Sequence[str]) -> int:
+    """How many of the last characters may turn out to begin one of the tags."""
+    tags = [tag for tag in tags if tag[0] in text]
+    longest = max(map(len, tags), default=0)
+    for length in range(min(longest - 1, len(text)), 0, -1):
+        tail = text[-length:]
+        if any(tag.startswith(tail) for tag in tags):
+            return length
+    return 0
+
+
+def blocks(text: str) -> list[str]:
+    """Parts to look at one by one: what is left of a part is copied at each tag in it, which must not be much."""
+    return [text[start : start + _BLOCK] for start in range(0, len(text), _BLOCK)]
+
+
+def possible(text: str, tags: Sequence[str]) -> bool:
+    """The text begins one of the tags, or is it already."""
+    return any(tag.startswith(text) for tag in tags)
