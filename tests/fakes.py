@@ -2,18 +2,25 @@
 
 What it says next depends on every token that its memory holds, so a wrong reuse gives a wrong answer. It raises Misuse
 where llama.cpp would compute nonsense or abort. Tokens below 256 are bytes, 0 ends; `ANSWER + n` in a prompt asks for n
-letters.
+letters. Under a grammar it says any of what is allowed.
 """
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from llguidance import LLTokenizer, TokenizerWrapper
+
 from apps.inference.engine.backend import Chunk, DecodeFailed, NoRoom
+from apps.inference.engine.logprobs import Logprob
+from apps.inference.engine.matching import Mask
 from apps.inference.engine.sampling import Chain
 
 END = 0
 ANSWER = 1000
+MARKER = 7  # a control token: it has no text of its own
+MARKER_TEXT = "<|mark|>"
 
 
 class Misuse(AssertionError):
@@ -31,6 +38,21 @@ class FakeSampler:
     chain: Chain
     recent: tuple[int, ...]
     freed: bool = False
+    told: list[int] = field(default_factory=list)  # tokens it did not choose
+
+
+class Bytes:
+    """The vocabulary as llguidance asks for it: a token a byte."""
+
+    eos_token_id, bos_token_id = END, None
+    tokens = (b"\xff<end>", *(b"\xff<|mark|>" if byte == MARKER else bytes([byte]) for byte in range(1, 256)))
+    special_token_ids = (END, MARKER)
+
+    def __call__(self, text: bytes) -> list[int]:
+        return list(text)
+
+
+TOKENIZER = LLTokenizer(TokenizerWrapper(Bytes()))
 
 
 @dataclass
@@ -83,10 +105,27 @@ class FakeBackend:
         self.samplers.append(FakeSampler(chain, tuple(recent)))
         return self.samplers[-1]
 
-    def sample(self, sampler: FakeSampler, row: int) -> int:
+    def sample(self, sampler: FakeSampler, row: int, mask: Mask | None = None) -> int:
         if sampler.freed:
             raise Misuse("a sampler that was freed")
-        return say(self._rows[row])
+        return self.say(self._rows[row]) if mask is None else self.say_of(self._rows[row], mask)
+
+    def say(self, held: Sequence[int]) -> int:
+        return say(held)
+
+    def say_of(self, held: Sequence[int], mask: Mask) -> int:
+        """One of the tokens allowed; the end as soon as it may."""
+        allowed = np.unpackbits(mask, bitorder="little").nonzero()[0].tolist()
+        if not allowed:
+            raise Misuse("a mask that allows nothing")
+        return END if END in allowed else int(allowed[zlib.crc32(repr(list(held)).encode()) % len(allowed)])
+
+    def accept(self, sampler: FakeSampler, token: int) -> None:
+        sampler.told.append(token)
+
+    def logprob(self, row: int, token: int, *, top: int) -> Logprob:
+        others = tuple(Logprob(bytes([97 + place]), -1.0 - place) for place in range(top))
+        return Logprob(self.piece(token), -0.5 - len(self._rows[row]), others)
 
     def free(self, sampler: FakeSampler) -> None:
         if sampler.freed:
@@ -131,7 +170,13 @@ class FakeBackend:
             cell.position -= discard
 
     def piece(self, token: int) -> bytes:
-        return bytes([token]) if 0 < token < 256 else b""
+        return bytes([token]) if 0 < token < 256 and token != MARKER else b""
+
+    def marker(self, text: str) -> int | None:
+        return MARKER if text == MARKER_TEXT else None
+
+    def tokenizer(self) -> LLTokenizer:
+        return TOKENIZER
 
     def ends(self, token: int) -> bool:
         return token == END
@@ -153,4 +198,16 @@ def answer(prompt: Sequence[int], length: int) -> str:
     return bytes(held[len(prompt) :]).decode()
 
 
-__all__ = ["ANSWER", "END", "DecodeFailed", "FakeBackend", "FakeSampler", "Misuse", "NoRoom", "answer"]
+__all__ = [
+    "ANSWER",
+    "END",
+    "MARKER",
+    "MARKER_TEXT",
+    "TOKENIZER",
+    "DecodeFailed",
+    "FakeBackend",
+    "FakeSampler",
+    "Misuse",
+    "NoRoom",
+    "answer",
+]

@@ -1,7 +1,7 @@
 """What the engine asks of a loaded model. `llama.py` answers with llama.cpp, the tests with a fake.
 
 Slots are numbered from 0; positions inside a slot count from 0 and have no gaps. All lengths are in tokens.
-Every method but the constructor's is called from the engine's one thread.
+Every method but the constructor's and `tokenizer` is called from the engine's one thread.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
+from apps.inference.engine.logprobs import Logprob
+from apps.inference.engine.matching import Mask
 from apps.inference.engine.sampling import Chain
 
 Tokens = NDArray[np.int32]
@@ -18,12 +21,18 @@ Tokens = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens that one slot takes in this step, from position `start` on; `sample` asks for the last one's logits."""
+    """Tokens that one slot takes in this step, from position `start` on; `sample` asks for the last one's logits.
+
+    A chunk of an image has a row of `embeddings` for each of its tokens, which then only name them. Nothing else is
+    computed beside it. Unless it is `causal` its rows see one another.
+    """
 
     slot: int
     start: int
     tokens: Tokens
     sample: bool
+    embeddings: NDArray[np.float32] | None = None
+    causal: bool = True
 
 
 class NoRoom(Exception):
@@ -50,8 +59,17 @@ class Backend(Protocol):
         """A sampler of its own state; `recent` are the prompt's last tokens, which the penalties must know."""
         ...
 
-    def sample(self, sampler: Any, row: int) -> int:
-        """The next token from the row-th logits of the last decode, in the order of its chunks. Raises DecodeFailed."""
+    def sample(self, sampler: Any, row: int, mask: Mask | None = None) -> int:
+        """The next token from the row-th logits of the last decode, in the order of its chunks, among those that the
+        mask allows. Raises DecodeFailed."""
+        ...
+
+    def accept(self, sampler: Any, token: int) -> None:
+        """Let the sampler know a token that it did not choose."""
+        ...
+
+    def logprob(self, row: int, token: int, *, top: int) -> Logprob:
+        """Of a token by the row-th logits as the model gave them, with the `top` likeliest beside it."""
         ...
 
     def free(self, sampler: Any) -> None: ...
@@ -78,7 +96,17 @@ class Backend(Protocol):
         """Forget positions keep … keep + discard - 1 of a slot that holds `length`, and close the gap."""
         ...
 
-    def piece(self, token: int) -> bytes: ...
+    def piece(self, token: int) -> bytes:
+        """Its text; control tokens have none."""
+        ...
+
+    def marker(self, text: str) -> int | None:
+        """The one token that this text is, control tokens included; None if it is several."""
+        ...
+
+    def tokenizer(self) -> LLTokenizer:
+        """What grammars are matched with; made with the first call."""
+        ...
 
     def ends(self, token: int) -> bool:
         """Whether the token ends a generation."""

@@ -14,10 +14,14 @@ class TextStream:
         self._longest = max(map(len, self._stops), default=0)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
-        self.stopped = False
+        self.stop = ""  # the stop string that was completed
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.stop)
 
     def push(self, piece: bytes) -> str:
-        """The text that became certain with this piece; sets `stopped` when it completed a stop string."""
+        """The text that became certain with this piece; sets `stop` when it completed one."""
         text = self._decoder.decode(piece)
         if not self._stops:
             return text
@@ -29,10 +33,10 @@ class TextStream:
         return "" if self.stopped else held
 
     def _release(self, text: str) -> str:
-        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            self.stopped = True
-            return text[: min(found)[1]]
+            _, at, self.stop = min(found)
+            return text[:at]
         safe = len(text) - self._doubtful(text)
         self._held = text[safe:]
         return text[:safe]

@@ -3,14 +3,20 @@
 import queue
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apps.errors import Problem
 from apps.inference.engine import sampling
 from apps.inference.engine.backend import Backend, DecodeFailed, NoRoom
-from apps.inference.engine.scheduler import Part, Scheduler
+from apps.inference.engine.compiling import Compiler
+from apps.inference.engine.eyes import Eyes, Order, Seen
+from apps.inference.engine.grammar import Grammar
+from apps.inference.engine.logprobs import Logprob
+from apps.inference.engine.matching import Broken, Constraint
+from apps.inference.engine.scheduler import FORCED, Part, Scheduler
 from apps.inference.engine.sequence import Job, Sequence, fits
 from apps.inference.engine.slots import Slot, Slots
+from apps.inference.engine.vision import BLIND
 from apps.inference.types import EndReason
 
 TOO_LONG = (
@@ -26,8 +32,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Text:
+    """`logprobs` are those of the tokens that the text is made of, where they were asked for; the text may be empty."""
+
     run: str
     text: str
+    logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +53,24 @@ class Ended:
     prompt_ns: int
     eval_ns: int
     output_ids: tuple[int, ...]
+    stop: str = ""  # the stop string that ended it
 
 
 Event = Started | Text | Ended
+Said = tuple[str, tuple[Logprob, ...]]
 Deliver = Callable[[list[Event]], None]
 
 
 class Engine:
-    def __init__(self, backend: Backend, *, step_tokens: int, deliver: Deliver) -> None:
+    def __init__(self, backend: Backend, *, step_tokens: int, deliver: Deliver, eyes: Eyes | None = None) -> None:
         self._backend = backend
+        self._eyes = eyes
         self._deliver_to = deliver
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._slots = Slots(backend)
         self._scheduler = Scheduler(step_tokens=step_tokens, batch=backend.batch)
+        self._compiler = Compiler(backend.tokenizer)
+        self._preparing: dict[str, Sequence] = {}  # runs that wait for their images or their grammar
         self._events: list[Event] = []
         self._failures = 0
         self._stopping = False
@@ -90,6 +104,7 @@ class Engine:
         plan = self._scheduler.plan()
         if plan and self._decode(plan):
             self._sample(plan)
+        self._look()
         self._deliver()
 
     def _take_commands(self) -> None:
@@ -101,14 +116,61 @@ class Engine:
 
     def _join(self, job: Job) -> None:
         sequence = Sequence(job, context=self._backend.context)
+        if job.images:
+            return self._see(sequence)
         if not sequence.prompt_tokens:
             return self._end(sequence, "error", Problem("invalid", "the prompt has no tokens"))
         if not fits(sequence.prompt_tokens, context=sequence.context):
             return self._end(sequence, "error", Problem("invalid", TOO_LONG))
+        if job.grammar:
+            return self._compile(sequence, job.grammar)
+        self._scheduler.waiting.append(sequence)
+
+    def _see(self, sequence: Sequence) -> None:
+        job = sequence.job
+        if self._eyes is None:
+            return self._end(sequence, "error", Problem("invalid", BLIND))
+        self._preparing[job.run] = sequence
+        self._eyes.order(
+            Order(
+                job.tokens,
+                job.images,
+                share_key=job.share_key,
+                context=sequence.context,
+                wanted=lambda: self._preparing.get(job.run) is sequence,
+                done=lambda result: self._commands.put(lambda: self._seen(sequence, result)),
+            )
+        )
+
+    def _seen(self, sequence: Sequence, result: Seen | Problem) -> None:
+        """The run begins anew with its images in its tokens, or is refused. It may have left in the meantime."""
+        run = sequence.job.run
+        if self._preparing.get(run) is not sequence:
+            return
+        if isinstance(result, Problem):
+            return self._end(sequence, "error", result)
+        del self._preparing[run]
+        tokens, pictures = result
+        self._join(replace(sequence.job, tokens=tokens, images=(), pictures=pictures))
+
+    def _compile(self, sequence: Sequence, grammar: Grammar) -> None:
+        run = sequence.job.run
+        self._preparing[run] = sequence
+        self._compiler.order(grammar, lambda result: self._commands.put(lambda: self._compiled(run, result)))
+
+    def _compiled(self, run: str, result: Constraint | Problem) -> None:
+        """The run joins now, or is refused before it took a slot. It may have left in the meantime."""
+        sequence = self._preparing.get(run)
+        if sequence is None:
+            return
+        if isinstance(result, Problem):
+            return self._end(sequence, "error", result)
+        del self._preparing[run]
+        sequence.constraint = result
         self._scheduler.waiting.append(sequence)
 
     def _leave(self, run: str, problem: Problem | None) -> None:
-        if sequence := self._scheduler.find(run):
+        if sequence := self._preparing.get(run) or self._scheduler.find(run):
             self._end(sequence, "error" if problem else "cancelled", problem)
 
     def _admit(self) -> None:
@@ -128,17 +190,20 @@ class Engine:
             return
         sequence.times.start()
         chain = sampling.describe(sequence.job.sampling, context=sequence.context)
-        recent = sequence.prompt[-chain.penalties.last_n :].tolist() if chain.penalties else ()
+        recent = sequence.recent(chain.penalties.last_n) if chain.penalties else ()
         sequence.sampler = self._backend.sampler(chain, recent)
+        for text in sequence.job.markers:
+            if (token := self._backend.marker(text)) is not None:
+                sequence.markers[token] = text.encode()
         self._events.append(Started(sequence.job.run))
 
     def _make_space(self) -> None:
-        """A sequence whose context is full forgets its oldest half, or ends."""
+        """A sequence whose context is full forgets its oldest half, or ends, as one with pictures does."""
         for slot in list(self._scheduler.running):
             sequence = slot.owner
             if sequence is None or slot.length < sequence.context:
                 continue
-            if sequence.job.limits.shift and self._backend.can_shift:
+            if sequence.job.limits.shift and self._backend.can_shift and not sequence.job.pictures:
                 self._slots.shift(slot)
             else:
                 self._end(sequence, "length")
@@ -155,6 +220,11 @@ class Engine:
         self._failures = 0
         return True
 
+    def _look(self) -> None:
+        """Compute a picture, or a part of it."""
+        if (part := self._scheduler.look()) and self._decode([part]):
+            self._sample([part])
+
     def _sample(self, plan: Ordered[Part]) -> None:
         row = 0
         for part in plan:
@@ -168,14 +238,54 @@ class Engine:
         if sequence.limit == 0:
             return self._end(sequence, "length")
         try:
-            token = self._backend.sample(sequence.sampler, row)
+            said, logprobs = self._say(sequence, row) if sequence.plain else self._say_bound(sequence, row)
         except DecodeFailed as error:
             return self._end(sequence, "error", Problem("internal", str(error)))
-        text = sequence.take(token, self._backend.piece(token), ends=self._backend.ends(token))
-        if text:
-            self._events.append(Text(sequence.job.run, text))
+        except Broken as error:
+            return self._end(sequence, "error", Problem("invalid", str(error)))
+        if said or logprobs:
+            self._events.append(Text(sequence.job.run, said, logprobs))
         if sequence.reason:
             self._end(sequence, sequence.reason)
+
+    def _say(self, sequence: Sequence, row: int) -> Said:
+        token = self._backend.sample(sequence.sampler, row)
+        return sequence.take(token, self._backend.piece(token), ends=self._backend.ends(token)), ()
+
+    def _say_bound(self, sequence: Sequence, row: int) -> Said:
+        """As `_say`, with a grammar, logprobs or markers; and what the grammar then leaves no choice about."""
+        backend, constraint = self._backend, sequence.constraint
+        token = backend.sample(sequence.sampler, row, constraint.mask() if constraint else None)
+        if constraint and backend.ends(token):
+            token = constraint.instead_of_end(token)
+        piece = backend.piece(token) or sequence.markers.get(token, b"")
+        ends = backend.ends(token)
+        if sequence.ledger is not None and not ends:
+            sequence.ledger.note(backend.logprob(row, token, top=sequence.job.logprobs or 0), piece)
+        text = sequence.take(token, piece, ends=ends)
+        if constraint and not ends:
+            constraint.take(token, piece)
+            text += self._follow(sequence, constraint)
+        return text, sequence.release(text)
+
+    def _follow(self, sequence: Sequence, constraint: Constraint) -> str:
+        """Take the tokens that leave no choice: they are computed together in the next step. Those whose logprobs are
+        wanted wait to be weighed one by one. A reply that is whole is over without asking the model."""
+        text = ""
+        for _ in range(0 if sequence.ledger is not None else FORCED):
+            forced = constraint.forced() if not constraint.closed else []
+            if sequence.reason or sequence.room < 1 or not forced:
+                break
+            text += self._take_forced(sequence, constraint, forced[0])
+        if constraint.closed and sequence.reason in (None, "length"):
+            sequence.reason = "stop"
+        return text
+
+    def _take_forced(self, sequence: Sequence, constraint: Constraint, token: int) -> str:
+        piece = self._backend.piece(token) or sequence.markers.get(token, b"")
+        self._backend.accept(sequence.sampler, token)
+        constraint.take(token, piece)
+        return sequence.take(token, piece, ends=False)
 
     def _relieve(self) -> None:
         """The memory is full although every slot has its share of it: give up what nobody uses, then who came last."""
@@ -202,18 +312,20 @@ class Engine:
             raise error
 
     def _end_all(self, problem: Problem) -> None:
-        for sequence in list(self._scheduler.sequences()):
+        for sequence in [*self._preparing.values(), *self._scheduler.sequences()]:
             self._end(sequence, "error", problem)
         self._deliver()
 
     def _end(self, sequence: Sequence, reason: EndReason, problem: Problem | None = None) -> None:
+        self._preparing.pop(sequence.job.run, None)
         slot = self._scheduler.remove(sequence)
         if slot:
             self._slots.release(slot)
         if sequence.sampler is not None:
             self._backend.free(sequence.sampler)
-        if rest := sequence.text.close():
-            self._events.append(Text(sequence.job.run, rest))
+        rest, logprobs = sequence.close()
+        if rest or logprobs:
+            self._events.append(Text(sequence.job.run, rest, logprobs))
         self._events.append(_ended(sequence, reason, problem))
 
     def _vacate(self, slot: Slot) -> None:
@@ -239,4 +351,5 @@ def _ended(sequence: Sequence, reason: EndReason, problem: Problem | None) -> En
         prompt_ns=prompt_ns,
         eval_ns=eval_ns,
         output_ids=tuple(sequence.output),
+        stop=sequence.text.stop,
     )

@@ -7,120 +7,32 @@ chance for another thread to take the interpreter in the middle of a step.
 
 import ctypes
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
+from apps.inference.engine import adapters, tokenizer
 from apps.inference.engine.backend import Chunk, DecodeFailed, NoRoom, Tokens
+from apps.inference.engine.lib import held, held_logits, opened
 from apps.inference.engine.lib import lib as api
+from apps.inference.engine.lib import log_to as log_to
 from apps.inference.engine.loading import Load
+from apps.inference.engine.loading import LoadFailed as LoadFailed
+from apps.inference.engine.logprobs import Logprob, weigh
+from apps.inference.engine.matching import Mask
+from apps.inference.engine.samplers import Sampler, draw
 from apps.inference.engine.sampling import Chain
 
 KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 FLASH = {"auto": -1, "off": 0, "on": 1}
-WIDEST = 256  # candidates up to which the likeliest are picked before llama.cpp's samplers see them
-BLOCK = 64
-_STRIDES = np.arange(BLOCK)[:, None]
 
-Log = Callable[[int, str], None]
-CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-
-
-class LoadFailed(Exception):
-    """The model or its context could not be made; llama.cpp's log says why."""
-
-
-def _held(name: str) -> Any:
-    """The same function, called without releasing the interpreter."""
-    plain = getattr(api, name)
-    function = getattr(_HELD, name)
-    function.argtypes, function.restype = plain.argtypes, plain.restype
-    return function
-
-
-_HELD = ctypes.PyDLL(api._lib._name)
-_accept = _held("llama_sampler_accept")
-_apply = _held("llama_sampler_apply")
-_sample = _held("llama_sampler_sample")
-_seq_rm = _held("llama_memory_seq_rm")
-_seq_cp = _held("llama_memory_seq_cp")
-_seq_add = _held("llama_memory_seq_add")
-_to_piece = _held("llama_token_to_piece")
-_logits = _HELD.llama_get_logits
-_logits.argtypes, _logits.restype = [ctypes.c_void_p], ctypes.c_void_p
-
-
-class Sampler:
-    """One sequence's chain. `recent` mirrors what the penalties look at."""
-
-    def __init__(self, chain: Chain, recent: Sequence[int], *, vocabulary: int) -> None:
-        self.chain = chain
-        last_n = chain.penalties.last_n if chain.penalties else 0
-        self.recent: deque[int] = deque(recent, maxlen=last_n)
-        self.greedy = chain.seed is None and chain.penalties is None
-        self.handle = None if self.greedy else _chain(chain, vocabulary=vocabulary)
-        for token in self.recent:
-            _accept(self.handle, token)
-
-    def accept(self, token: int) -> None:
-        _accept(self.handle, token)
-        self.recent.append(token)
-
-    def candidates(self, row: NDArray[np.float32]) -> NDArray[np.intp] | None:
-        """The ids that can be left after the penalties and top-k; None when that may be most of the vocabulary.
-
-        Only penalised tokens move among the others, so the k best afterwards are among the k + p best before and the p
-        penalised.
-        """
-        penalised = set(self.recent)
-        wanted = (self.chain.top_k if self.chain.seed is not None else 1) + len(penalised)
-        if wanted == len(penalised) or wanted > min(WIDEST, row.size // BLOCK):
-            return None
-        ids = _best(row, wanted)
-        return np.union1d(ids, np.fromiter(penalised, np.intp)) if penalised else ids
-
-
-def _best(row: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """The ids of at least the `count` largest values, in a fraction of a sort's time.
-
-    The row is cut into strided blocks. At least `count` values are not below the count-th largest of the blocks'
-    maxima, and only blocks whose maximum is not below it hold any.
-    """
-    width = row.size // BLOCK
-    maxima = row[: BLOCK * width].reshape(BLOCK, width).max(axis=0)
-    bound = np.partition(maxima, width - count)[width - count]
-    blocks = (maxima >= bound).nonzero()[0]
-    ids = np.concatenate([(blocks + _STRIDES * width).ravel(), np.arange(BLOCK * width, row.size)])
-    best: NDArray[np.intp] = np.sort(ids[row[ids] >= bound])
-    return best
-
-
-def _chain(chain: Chain, *, vocabulary: int) -> Any:
-    handle = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-    for step in _steps(chain, vocabulary=vocabulary):
-        api.llama_sampler_chain_add(handle, step)
-    return handle
-
-
-def _steps(chain: Chain, *, vocabulary: int) -> Iterable[Any]:
-    if penalties := chain.penalties:
-        yield api.llama_sampler_init_penalties(
-            vocabulary, penalties.last_n, penalties.repeat, penalties.frequency, penalties.presence
-        )
-    if chain.top_k:
-        yield api.llama_sampler_init_top_k(chain.top_k)
-    if chain.typical_p is not None:
-        yield api.llama_sampler_init_typical(chain.typical_p, 1)
-    if chain.top_p is not None:
-        yield api.llama_sampler_init_top_p(chain.top_p, 1)
-    if chain.min_p is not None:
-        yield api.llama_sampler_init_min_p(chain.min_p, 1)
-    if chain.temperature is not None:
-        yield api.llama_sampler_init_temp(chain.temperature)
-    yield api.llama_sampler_init_greedy() if chain.seed is None else api.llama_sampler_init_dist(chain.seed)
+_seq_rm = held("llama_memory_seq_rm")
+_seq_cp = held("llama_memory_seq_cp")
+_seq_add = held("llama_memory_seq_add")
+_logits = held_logits()
 
 
 class Batch:
@@ -159,6 +71,13 @@ class Batch:
             at = end
         self.native.n_tokens = at
 
+    def of(self, rows: NDArray[np.float32] | None) -> Any:
+        """The batch with these rows, one a token, in the place of its tokens. They must be kept until it is done."""
+        assert rows is not None
+        native = api.llama_batch.from_buffer_copy(self.native)
+        native.token, native.embd = None, _pointer(rows, ctypes.c_float)
+        return native
+
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
@@ -177,7 +96,9 @@ class Llama:
         self._size = api.llama_vocab_n_tokens(self._vocabulary)
         self.slots = load.slots
         self.context = min(load.context, api.llama_model_n_ctx_train(self._model) or load.context)
+        loras = adapters.read(self._model, load.adapters)
         self._context = _open_context(self._model, load, context=self.context)
+        adapters.apply(self._context, loras, load.adapters)
         self._memory = api.llama_get_memory(self._context)
         self.batch = api.llama_n_batch(self._context)
         recurrent = api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
@@ -188,34 +109,39 @@ class Llama:
         self._batch = Batch(self.batch)
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
+        self._tokenizer: LLTokenizer | None = None
         self._rows: NDArray[np.float32] = np.empty((0, self._size), dtype=np.float32)
         self._row_address = 0
         self._warm_up()
 
     def decode(self, chunks: Sequence[Chunk]) -> None:
         self._batch.fill(chunks)
-        code = api.llama_decode(self._context, self._batch.native)
-        if code == 1:
-            raise NoRoom
-        if code:
-            raise DecodeFailed(f"the model failed to compute a step (code {code})")
+        if chunks[0].embeddings is None:
+            self._compute(self._batch.native)
+        else:
+            self._look(chunks[0])
         self._find_rows()
 
     def sampler(self, chain: Chain, recent: Sequence[int]) -> Sampler:
         return Sampler(chain, recent, vocabulary=self._size)
 
-    def sample(self, sampler: Sampler, row: int) -> int:
+    def sample(self, sampler: Sampler, row: int, mask: Mask | None = None) -> int:
         logits = self._rows[row]
+        if mask is not None:
+            return sampler.choose(logits, mask)
         if sampler.greedy:
             return int(logits.argmax())
         ids = sampler.candidates(logits)
         if ids is None:
-            token = int(_sample(sampler.handle, self._context, self._batch.rows[row]))
-            sampler.recent.append(token)
-            return token
-        token = _draw(sampler, ids, logits)
+            return sampler.choose_of_all(self._context, self._batch.rows[row])
+        return draw(sampler, ids, logits)
+
+    def accept(self, sampler: Sampler, token: int) -> None:
         sampler.accept(token)
-        return token
+
+    def logprob(self, row: int, token: int, *, top: int) -> Logprob:
+        logprob, others = weigh(self._rows[row], token, top=top)
+        return Logprob(self._name(token), logprob, tuple(Logprob(self._name(one), value) for one, value in others))
 
     def free(self, sampler: Sampler) -> None:
         if sampler.handle is not None:
@@ -255,30 +181,51 @@ class Llama:
     def piece(self, token: int) -> bytes:
         """Control tokens have no text."""
         if token not in self._pieces:
-            self._pieces[token] = self._render(token)
+            self._pieces[token] = tokenizer.render(self._vocabulary, token, special=False)
         return self._pieces[token]
+
+    def marker(self, text: str) -> int | None:
+        tokens = self.tokenise(text, beginning=False)
+        return int(tokens[0]) if len(tokens) == 1 else None
+
+    def tokenizer(self) -> LLTokenizer:
+        """Called from one thread, which need not be the loop's."""
+        if self._tokenizer is None:
+            self._tokenizer = tokenizer.make(self._vocabulary)
+        return self._tokenizer
 
     def ends(self, token: int) -> bool:
         if token not in self._ends:
             self._ends[token] = bool(api.llama_vocab_is_eog(self._vocabulary, token))
         return self._ends[token]
 
-    def tokenise(self, text: str, *, special: bool = True) -> Tokens:
-        """Tokens of a text, with the model's own beginning; `special` reads control tokens out of it."""
+    def tokenise(self, text: str, *, special: bool = True, beginning: bool = True) -> Tokens:
+        """Tokens of a text, with the model's own `beginning`; `special` reads control tokens out of it."""
         data = text.encode()
         tokens = np.empty(len(data) + 8, dtype=np.int32)
         count = api.llama_tokenize(
-            self._vocabulary, data, len(data), _pointer(tokens, api.llama_token), len(tokens), True, special
+            self._vocabulary, data, len(data), _pointer(tokens, api.llama_token), len(tokens), beginning, special
         )
         return tokens[:count]
 
-    def _render(self, token: int) -> bytes:
-        buffer = ctypes.create_string_buffer(64)
-        length = _to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
-        if length < 0:
-            buffer = ctypes.create_string_buffer(-length)
-            length = _to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
-        return buffer.raw[:length]
+    def _compute(self, batch: Any) -> None:
+        code = api.llama_decode(self._context, batch)
+        if code == 1:
+            raise NoRoom
+        if code:
+            raise DecodeFailed(f"the model failed to compute a step (code {code})")
+
+    def _look(self, chunk: Chunk) -> None:
+        """Compute a chunk of an image, which has rows in the place of tokens."""
+        api.llama_set_causal_attn(self._context, chunk.causal)
+        try:
+            self._compute(self._batch.of(chunk.embeddings))
+        finally:
+            api.llama_set_causal_attn(self._context, True)
+
+    def _name(self, token: int) -> bytes:
+        """As `piece`, control tokens with their names."""
+        return self.piece(token) or tokenizer.render(self._vocabulary, token, special=True)
 
     def _find_rows(self) -> None:
         """Look at the logits where llama.cpp left them: one row for each wanted token, in the order of the batch."""
@@ -294,18 +241,6 @@ class Llama:
         """One step now, so that the first answer does not wait for the weights to be read from disk."""
         self.decode([Chunk(0, 0, np.zeros(1, dtype=np.int32), True)])
         api.llama_memory_clear(self._memory, False)
-
-
-def _draw(sampler: Sampler, ids: NDArray[np.intp], logits: NDArray[np.float32]) -> int:
-    if not ids.size:
-        raise DecodeFailed("the model computed no numbers to choose a token by")
-    data = np.zeros(ids.size, dtype=CANDIDATE)
-    data["id"], data["logit"] = ids, logits[ids]
-    array = api.llama_token_data_array(
-        data=_pointer(data, api.llama_token_data), size=ids.size, selected=-1, sorted=False
-    )
-    _apply(sampler.handle, ctypes.byref(array))
-    return int(array.data[array.selected].id)
 
 
 def _open_model(load: Load, progress: Callable[[float], None]) -> Any:
@@ -325,15 +260,9 @@ def _open_model(load: Load, progress: Callable[[float], None]) -> Any:
 
     params.progress_callback = callback = api.llama_progress_callback(report)
     api.llama_backend_init()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.fdopen.restype = ctypes.c_void_p
-    libc.fclose.argtypes = [ctypes.c_void_p]
-    file = libc.fdopen(load.file, b"rb")
-    try:
+    with opened(load.file) as file:
         model = api.llama_model_load_from_file_ptr(file, params)
-    finally:
-        libc.fclose(file)
-        del callback  # it had to live until here
+    del callback  # it had to live until here
     if not model:
         raise LoadFailed("the model could not be loaded")
     return model
@@ -358,14 +287,3 @@ def _open_context(model: Any, load: Load, *, context: int) -> Any:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def log_to(sink: Log) -> None:
-    """Send every line of llama.cpp's and ggml's log to `sink(level, text)`: level 1 is debug, 2 information, 3 a
-    warning, 4 an error, and 5 continues the line before."""
-    global _log  # llama.cpp keeps the address: the callback must live as long as the process
-    _log = api.llama_log_callback(lambda level, text, _: sink(level, text.decode(errors="replace")))
-    api.llama_log_set(_log, None)
-
-
-_log: Any = None

@@ -6,10 +6,23 @@ from typing import Literal
 Flash = Literal["auto", "on", "off"]
 
 
+class LoadFailed(Exception):
+    """The model, an adapter or the context could not be made; llama.cpp's log says more."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """`file` is an open descriptor of a LoRA's GGUF, which the load closes. A scale of 0 leaves the model as it is."""
+
+    file: int
+    scale: float = 1.0
+
+
 @dataclass(frozen=True)
 class Load:
     """`file` is an open descriptor of the GGUF, which the load closes: by then the process may have lost the right to
-    reach its path. `context` is in tokens per slot. None, 0 and negative `gpu_layers` leave the choice to llama.cpp."""
+    reach its path. So is `projector`, for a model that has one (see projector.beside). `context` is in tokens per slot.
+    None, 0 and negative `gpu_layers` leave the choice to llama.cpp."""
 
     file: int
     context: int
@@ -23,3 +36,5 @@ class Load:
     kv_type: str = "f16"
     kv_unified: bool = True
     flash: Flash = "auto"
+    adapters: tuple[Adapter, ...] = ()
+    projector: int | None = None

@@ -2,6 +2,8 @@
 
 A step has a token budget while a stream is running, so that no stream waits long for its next token: every running
 sequence takes one token, and prompts take what is left. With no stream running, prompts may fill the whole batch.
+A stream that its grammar leaves no choice for some tokens takes them all in one step.
+An image has a batch of its own behind the step's, no larger than a step unless its rows must come all at once.
 """
 
 from collections import deque
@@ -12,6 +14,9 @@ from dataclasses import dataclass
 from apps.inference.engine.backend import Chunk
 from apps.inference.engine.sequence import Sequence
 from apps.inference.engine.slots import Slot
+from apps.inference.engine.vision import Picture
+
+FORCED = 32  # tokens that one stream may take in a step without having been asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class Part:
     sequence: Sequence
     slot: Slot
     length: int
+    picture: Picture | None = None
 
     @property
     def completes(self) -> bool:
@@ -29,7 +35,11 @@ class Part:
 
     def chunk(self) -> Chunk:
         start = self.slot.length
-        return Chunk(self.slot.index, start, self.sequence.tokens[start : start + self.length], self.completes)
+        tokens = self.sequence.tokens[start : start + self.length]
+        if self.picture is None:
+            return Chunk(self.slot.index, start, tokens, self.completes)
+        rows = self.picture.part(start, self.length)
+        return Chunk(self.slot.index, start, tokens, self.completes, rows, self.picture.rows.causal)
 
 
 class Scheduler:
@@ -66,18 +76,34 @@ class Scheduler:
 
     def plan(self) -> list[Part]:
         """The next step: streams first, in order of arrival; then prompts."""
-        streams = [slot for slot in self.running if slot.remaining == 1 and slot.owner and slot.owner.sampled]
+        streams = [slot for slot in self.running if slot.remaining <= 1 + FORCED and slot.owner and slot.owner.sampled]
         prompts = [slot for slot in self.running if slot not in streams]
-        room = self._room(len(streams))
-        shares = divide(room, [slot.remaining for slot in prompts])
-        pairs = [(slot, 1) for slot in streams[: self._batch]] + list(zip(prompts, shares, strict=True))
+        taken = [slot.readable for slot in streams]
+        if sum(taken) > self._batch:
+            taken = divide(self._batch, taken)
+        shares = divide(self._room(sum(taken)), [slot.readable for slot in prompts])
+        pairs = [*zip(streams, taken, strict=True), *zip(prompts, shares, strict=True)]
         return [Part(slot.owner, slot, length) for slot, length in pairs if slot.owner and length]
 
-    def _room(self, streams: int) -> int:
-        """Tokens left for prompts. However many streams run, prompts keep a quarter of the step and never starve."""
-        if not streams:
+    def look(self) -> Part | None:
+        """What is to be computed of the oldest prompt that has come to a picture."""
+        for slot in self.running:
+            if slot.owner and slot.owner.job.pictures and (picture := slot.owner.picture(slot.length)):
+                left = picture.end - slot.length
+                length = min(left, self._glance()) if picture.rows.causal else left
+                return Part(slot.owner, slot, length, picture)
+        return None
+
+    def _glance(self) -> int:
+        """The most rows of a picture at once, where they may be cut."""
+        streaming = any(slot.owner and slot.owner.sampled for slot in self.running)
+        return self._step_tokens if streaming else self._batch
+
+    def _room(self, taken: int) -> int:
+        """Tokens left for prompts. Whatever the streams take, prompts keep a quarter of the step and never starve."""
+        if not taken:
             return self._batch
-        return min(max(self._step_tokens - streams, self._step_tokens // 4), max(0, self._batch - streams))
+        return min(max(self._step_tokens - taken, self._step_tokens // 4), max(0, self._batch - taken))
 
 
 def divide(room: int, needs: Ordered[int]) -> list[int]:

@@ -8,6 +8,10 @@ import numpy as np
 
 from apps.inference.engine.backend import Tokens
 from apps.inference.engine.detokenize import TextStream
+from apps.inference.engine.grammar import Grammar
+from apps.inference.engine.logprobs import Ledger, Logprob
+from apps.inference.engine.matching import Constraint
+from apps.inference.engine.vision import Picture
 from apps.inference.types import EndReason, Limits, Sampling
 
 REPEATS = 30  # the contract's bound on one token in a row (section 5)
@@ -21,6 +25,10 @@ class Job:
     `share_key` names whose tokens these are: two jobs of one key may reuse all of each other's prefix, others only
     the leading `public_tokens` that belong to the model version itself. An empty key matches none.
     `context` lowers the slot's context for this run; 0 leaves it.
+    `logprobs` is None for none, else how many alternatives are wanted beside each chosen token's.
+    `markers` are control tokens that come as text, which they have none of otherwise: those that a parser looks for.
+    `images` are files whose places are among the tokens (see vision). Once they are seen, the job has `pictures`
+    instead, and tokens for them.
     """
 
     run: str
@@ -30,6 +38,11 @@ class Job:
     sampling: Sampling = field(default_factory=Sampling)
     limits: Limits = field(default_factory=Limits)
     context: int = 0
+    grammar: Grammar | None = None
+    logprobs: int | None = None
+    markers: tuple[str, ...] = ()
+    images: tuple[bytes, ...] = ()
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass
@@ -58,6 +71,10 @@ class Sequence:
 
     def __init__(self, job: Job, *, context: int) -> None:
         self.job = job
+        self.constraint: Constraint | None = None  # comes before its slot does
+        self.ledger = Ledger() if job.logprobs is not None else None
+        self.markers: dict[int, bytes] = {}
+        self.plain = job.grammar is None and self.ledger is None and not job.markers
         self.context = min(job.context or context, context)
         self.tokens: Tokens = np.empty(self.context + 1, dtype=np.int32)
         prompt, self.dropped = fit(job.tokens, limits=job.limits, context=self.context)
@@ -75,6 +92,26 @@ class Sequence:
     @property
     def prompt(self) -> Tokens:
         return self.tokens[: self.prompt_tokens]
+
+    def picture(self, at: int) -> Picture | None:
+        """The one that the token at this place is of."""
+        return next((picture for picture in self.job.pictures if picture.start <= at < picture.end), None)
+
+    def before_picture(self, length: int) -> int:
+        """So many leading tokens, less those of a picture that they would cut in two."""
+        picture = self.picture(length) if self.job.pictures else None
+        return picture.start if picture else length
+
+    def words_from(self, at: int) -> int:
+        """How many tokens there are from this place to the next picture's, or to the end."""
+        starts = (picture.start for picture in self.job.pictures if picture.end > at)
+        return max(0, min(next(starts, self.count), self.count) - at)
+
+    def recent(self, count: int) -> list[int]:
+        """The prompt's last tokens for a sampler, which knows none of a picture's."""
+        prompt = self.prompt[self.prompt >= 0] if self.job.pictures else self.prompt
+        last: list[int] = prompt[-count:].tolist()
+        return last
 
     @property
     def limit(self) -> int:
@@ -102,14 +139,29 @@ class Sequence:
         self.count += 1
         return text
 
+    @property
+    def room(self) -> int:
+        """Tokens that may be added before the next step without more than its context holds."""
+        return self.context - self.count
+
+    def release(self, text: str) -> tuple[Logprob, ...]:
+        return self.ledger.release(text) if self.ledger else ()
+
+    def close(self) -> tuple[str, tuple[Logprob, ...]]:
+        """The text that was still held back, and the last tokens' logprobs."""
+        text = self.text.close()
+        return text, self.ledger.close(text, stopped=self.text.stopped) if self.ledger else ()
+
     def drop_middle(self, discard: int) -> None:
         keep = self.keep
         self.tokens[keep : self.count - discard] = self.tokens[keep + discard : self.count].copy()
         self.count -= discard
 
     def _verdict(self, piece: bytes) -> EndReason | None:
-        if self.text.stopped or self._runs_away(piece):
+        if self.text.stopped:
             return "stop"
+        if self._runs_away(piece):
+            return "length" if self.constraint else "stop"  # what a grammar holds is not whole
         return "length" if self.sampled >= self.limit else None
 
     def _runs_away(self, piece: bytes) -> bool:

@@ -45,6 +45,11 @@ class Slot:
         """Tokens that its sequence has and its memory has not."""
         return self.owner.count - self.length if self.owner else 0
 
+    @property
+    def readable(self) -> int:
+        """As `remaining`, up to the next picture, which is not computed with words."""
+        return self.owner.words_from(self.length) if self.owner and self.owner.job.pictures else self.remaining
+
     def grow(self, count: int) -> None:
         if self.exact == self.length:
             self.exact += count
@@ -180,7 +185,8 @@ class Slots:
 
     def _shared(self, slot: Slot, sequence: Sequence, held: Tokens) -> int:
         wanted = sequence.tokens[: sequence.count - 1]
-        return shareable(common(wanted, held), sequence.job, share_key=slot.share_key, public_tokens=slot.public_tokens)
+        prefix = sequence.before_picture(common(wanted, held))
+        return shareable(prefix, sequence.job, share_key=slot.share_key, public_tokens=slot.public_tokens)
 
     def _park_beyond(self, limit: int) -> None:
         """Park what idle slots hold, that of longest ago first, until `limit` tokens at most are left in place."""

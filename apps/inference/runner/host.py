@@ -12,8 +12,9 @@ import redis
 from apps.errors import Problem
 from apps.inference.engine import llama
 from apps.inference.engine.backend import DecodeFailed
-from apps.inference.engine.engine import Engine
-from apps.inference.runner import protocol
+from apps.inference.engine.lib import mtmd
+from apps.inference.engine.loading import Adapter
+from apps.inference.runner import desks, protocol
 from apps.inference.runner.confine import confine
 from apps.inference.runner.nativelog import NativeLog
 from apps.inference.runner.writer import Writer
@@ -29,7 +30,7 @@ class Host:
         self._native = NativeLog()
         self._lock = threading.Lock()
         self._early: list[dict[str, Any]] = []  # commands that came before the engine was there
-        self._engine: Engine | None = None
+        self._engine: desks.Desks | None = None
         self._writer: Writer | None = None
         self._said = 0.0
 
@@ -40,20 +41,28 @@ class Host:
             return 2
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
         try:
-            backend = self._load(config)
+            loaded = self._load(config)
         except Problem as problem:
             self._events.send({"event": "failed", **protocol.failure(problem)})
             return 1
-        return self._serve(backend, config)
+        return self._serve(loaded, config)
 
-    def _load(self, config: dict[str, Any]) -> llama.Llama:
+    def _load(self, config: dict[str, Any]) -> desks.Loaded:
         self._native.verbose = config.get("log_level") == "debug"
         llama.log_to(self._native.sink)
         try:
-            file = os.open(config["model_path"], os.O_RDONLY | os.O_CLOEXEC)
+            file = _open(config["model_path"])
+            adapters, again = _adapters(config), _adapters(config)  # each context reads its own
+            projector = _projector(config)
             _rehearse(config["redis_url"])
             confine(config.get("shared_user"))
-            return llama.Llama(protocol.load(config, file=file), progress=self._progress)
+            return desks.load(
+                protocol.load(config, file=file, adapters=adapters, projector=projector),
+                again=again,
+                embedding=bool(config.get("embedding")),
+                step_tokens=_step_tokens(config),
+                progress=self._progress,
+            )
         except OSError as error:
             raise Problem("internal", f"the model's file cannot be read: {error.strerror}") from error
         except (llama.LoadFailed, DecodeFailed) as error:
@@ -71,13 +80,13 @@ class Host:
             self._said = now
             self._events.send({"event": "progress", "fraction": round(fraction, 3)})
 
-    def _serve(self, backend: llama.Llama, config: dict[str, Any]) -> int:
+    def _serve(self, loaded: desks.Loaded, config: dict[str, Any]) -> int:
         event_log = log.from_url(config["redis_url"])
         writer = Writer(event_log, events=self._events, cancel=lambda run, why: engine.cancel(run, why))
-        engine = Engine(backend, step_tokens=config.get("step_tokens") or protocol.STEP_TOKENS, deliver=writer.put)
+        engine = loaded.staff(step_tokens=_step_tokens(config), deliver=writer.put)
         writing = threading.Thread(target=writer.run, name="frames", daemon=True)
         writing.start()
-        self._events.send(self._ready(backend))
+        self._events.send(self._ready(loaded))
         with self._lock:
             self._engine, self._writer = engine, writer
             for command in self._early:
@@ -89,17 +98,17 @@ class Host:
             self._events.send({"event": "failed", **protocol.failure(broken)})
         return 1 if broken else 0
 
-    def _loop(self, engine: Engine) -> Problem | None:
+    def _loop(self, engine: desks.Desks) -> Problem | None:
         try:
             engine.run()
         except DecodeFailed as error:
             return Problem("internal", str(error))
         return None
 
-    def _ready(self, backend: llama.Llama) -> dict[str, Any]:
-        total = self._native.total
+    def _ready(self, loaded: desks.Loaded) -> dict[str, Any]:
+        backend, total = loaded.model, self._native.total
         memory = {
-            "weights": total("model") or backend.weight_bytes,
+            "weights": (total("model") or backend.weight_bytes) + loaded.projector_bytes,
             "kv": total("KV", "RS"),
             "compute": total("compute", "output"),
             "rss": _resident(),
@@ -109,9 +118,8 @@ class Host:
 
     def _listen(self) -> None:
         """Obey until the pipe closes; then the worker is gone and nothing may outlive it."""
-        for line in self._commands:
+        for command in protocol.read(self._commands):
             with self._lock:
-                command = json.loads(line)
                 if self._engine is None and command["do"] != "stop":
                     self._early.append(command)
                 else:
@@ -124,7 +132,7 @@ class Host:
             self._stop()
         elif engine and writer and command["do"] == "cancel":
             engine.cancel(command["run"])
-        elif engine and writer and command["do"] == "run":
+        elif engine and writer and command["do"] in ("run", "embed"):
             order = protocol.order(command)
             writer.open(order)
             engine.submit(order.job)
@@ -136,6 +144,28 @@ class Host:
         alarm = threading.Timer(GRACE_SECONDS, os._exit, args=(0,))
         alarm.daemon = True
         alarm.start()
+
+
+def _step_tokens(config: dict[str, Any]) -> int:
+    return config.get("step_tokens") or protocol.STEP_TOKENS
+
+
+def _adapters(config: dict[str, Any]) -> tuple[Adapter, ...]:
+    return tuple(Adapter(_open(each["path"]), each.get("scale", 1.0)) for each in config.get("adapters") or ())
+
+
+def _projector(config: dict[str, Any]) -> int | None:
+    """Its library is loaded here: once confined, the process may be unable to."""
+    paths = config.get("projectors")
+    if not paths:
+        return None
+    mtmd()
+    return _open(paths[0])
+
+
+def _open(path: str) -> int:
+    """A descriptor of a file that may be out of reach later."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _rehearse(redis_url: str) -> None:

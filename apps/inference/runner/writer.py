@@ -1,28 +1,29 @@
 """Frames to the event logs, from a thread of its own, so that no write ever holds up a step.
 
-All runs' frames of a step go in one round trip, at most one frame a run; runs without a frame are asked after now and
-then whether somebody cancelled them. While the server is away frames wait here and the engine goes on.
+All runs' frames of a step go in one round trip, few of each run; runs without a frame are asked after now and then
+whether somebody cancelled them. While the server is away frames wait here and the engine goes on.
 """
 
 import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import redis
 
 from apps.errors import Problem
-from apps.inference.engine.engine import Ended, Event, Started, Text
+from apps.inference.engine.engine import Ended, Event, Started
+from apps.inference.parsing import Parser
 from apps.inference.runner import protocol
-from apps.inference.types import TEXT
+from apps.inference.runner.embedding import Vectors
+from apps.inference.runner.frames import Frames, Pair
 from apps.streams.log import EventLog, FencedError
 
 POLL_SECONDS = 0.25  # every look takes a core from the prefill for a moment
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 HOLD_CHARACTERS = 1 << 20  # of one run, while the server is away
 
-Pair = tuple[str, dict[str, Any]]
+News = protocol.Order | Sequence[Event | Vectors] | None
 Cancel = Callable[[str, Problem | None], None]
 
 
@@ -32,37 +33,50 @@ class Line:
     they were, and new text goes behind them."""
 
     order: protocol.Order
+    fresh: Frames
     sent: list[Pair] = field(default_factory=list)
-    text: str = ""
+    sent_size: int = 0
     end: Ended | None = None
     closed: bool = False  # the log takes no more of us
     asked: float = 0.0
 
+    @classmethod
+    def of(cls, order: protocol.Order) -> "Line":
+        return cls(order, Frames(Parser(order.reply) if order.reply else None))
+
     @property
     def waiting(self) -> bool:
-        return bool(self.sent or self.text)
+        return bool(self.sent or self.fresh)
+
+    @property
+    def held(self) -> int:
+        return self.sent_size + self.fresh.size
 
     def entries(self) -> list[Pair]:
-        return [*self.sent, (TEXT, {"t": self.text})] if self.text else self.sent
-
-    def held(self) -> int:
-        return len(self.text) + sum(len(data["t"]) for _, data in self.sent)
+        """All that waits. From here on it may have arrived."""
+        if self.fresh:
+            self.sent_size += self.fresh.size
+            self.sent += self.fresh.take()
+        return self.sent
 
     def delivered(self) -> None:
-        self.sent, self.text = [], ""
+        self.sent, self.sent_size = [], 0
 
-    def doubted(self) -> None:
-        self.sent, self.text = self.entries(), ""
+    def finish(self, end: Ended) -> None:
+        self.end = end
+        if not self.closed:
+            self.fresh.close()
 
     def close(self) -> None:
         self.closed = True
+        self.fresh.take()
         self.delivered()
 
 
 class Writer:
     def __init__(self, log: EventLog, *, events: protocol.Events, cancel: Cancel) -> None:
         self._log, self._events, self._cancel = log, events, cancel
-        self._inbox: queue.SimpleQueue[protocol.Order | list[Event] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._lines: dict[str, Line] = {}
         self._failures = 0
         self._retry_at = 0.0
@@ -72,7 +86,7 @@ class Writer:
         """Make a run known; before the engine learns of it. Any thread."""
         self._inbox.put(order)
 
-    def put(self, events: list[Event]) -> None:
+    def put(self, events: Sequence[Event | Vectors]) -> None:
         """What a step brought. Any thread; never waits."""
         self._inbox.put(events)
 
@@ -100,23 +114,27 @@ class Writer:
             return None
         return max(0.001, self._retry_at - time.monotonic()) if self._failures else POLL_SECONDS
 
-    def _take(self, news: protocol.Order | list[Event] | None) -> None:
+    def _take(self, news: News) -> None:
         if news is None:
             self._closing = True
         elif isinstance(news, protocol.Order):
-            self._lines[news.job.run] = Line(news)
+            self._lines[news.job.run] = Line.of(news)
         else:
             for event in news:
                 self._note(event)
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: Event | Vectors) -> None:
         line = self._lines[event.run]
         if isinstance(event, Started):
             self._events.send({"event": "started", "run": event.run, "fence": line.order.fence})
         elif isinstance(event, Ended):
-            line.end = event
-        elif isinstance(event, Text) and not line.closed:
-            line.text += event.text
+            line.finish(event)
+        elif line.closed:
+            return
+        elif isinstance(event, Vectors):
+            line.fresh.show(event.vectors)
+        else:
+            line.fresh.hear(event)
 
     def _flush(self) -> None:
         now = time.monotonic()
@@ -128,7 +146,7 @@ class Writer:
         try:
             answers = self._log.append_many([(line.order.log_id, line.order.fence, line.entries()) for line in due])
         except redis.RedisError:
-            return self._back_off(due)
+            return self._back_off()
         self._failures, self._retry_at = 0, 0.0
         for line, answer in zip(due, answers, strict=True):
             self._confirm(line, answer, now)
@@ -145,9 +163,7 @@ class Writer:
         elif answer:
             self._cancel(line.order.job.run, None)
 
-    def _back_off(self, due: Sequence[Line]) -> None:
-        for line in due:
-            line.doubted()
+    def _back_off(self) -> None:
         delay = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
         self._retry_at = time.monotonic() + delay
@@ -156,7 +172,7 @@ class Writer:
     def _bound(self) -> None:
         """A run whose text nobody takes ends before it fills the memory."""
         for line in self._lines.values():
-            if not line.closed and line.held() > HOLD_CHARACTERS:
+            if not line.closed and line.held > HOLD_CHARACTERS:
                 line.close()
                 problem = Problem("unavailable", "the run's stream could not be written for too long")
                 self._cancel(line.order.job.run, problem)

@@ -1,6 +1,7 @@
 """An engine over the fake model, driven step by step; and the real model, loaded once."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from apps.inference.engine import llama
 from apps.inference.engine.engine import Ended, Engine, Event, Started, Text
+from apps.inference.engine.grammar import Grammar
 from apps.inference.engine.loading import Load
+from apps.inference.engine.logprobs import Logprob
 from apps.inference.engine.sequence import Job
 from apps.inference.types import Limits, Sampling
 from tests.fakes import FakeBackend
@@ -25,6 +28,7 @@ class Bench:
         self.batches: list[list[Event]] = []
         self.ends: dict[str, Ended] = {}
         self.texts: dict[str, str] = {}
+        self.logprobs: dict[str, list[Logprob]] = {}
         self.started: list[str] = []
 
     def _note(self, events: list[Event]) -> None:
@@ -34,6 +38,7 @@ class Bench:
                 self.started.append(event.run)
             elif isinstance(event, Text):
                 self.texts[event.run] = self.texts.get(event.run, "") + event.text
+                self.logprobs.setdefault(event.run, []).extend(event.logprobs)
             else:
                 assert event.run not in self.ends, "a run ended twice"
                 self.ends[event.run] = event
@@ -47,6 +52,9 @@ class Bench:
         public: int = 0,
         context: int = 0,
         sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+        logprobs: int | None = None,
+        markers: tuple[str, ...] = (),
         **limits: Any,
     ) -> None:
         self.engine.submit(
@@ -58,6 +66,9 @@ class Bench:
                 sampling=sampling or Sampling(temperature=0),
                 limits=Limits(**limits),
                 context=context,
+                grammar=grammar,
+                logprobs=logprobs,
+                markers=markers,
             )
         )
 
@@ -70,6 +81,8 @@ class Bench:
         for _ in range(most):
             if all(run in self.ends for run in runs):
                 return
+            if self.engine._preparing and not len(self.engine._scheduler):
+                time.sleep(0.001)
             self.engine.step()
         raise AssertionError(f"{set(runs) - set(self.ends)} did not end within {most} steps")
 

@@ -17,7 +17,9 @@ from django.conf import settings
 from apps.errors import Problem
 from apps.inference.engine.engine import Ended, Event, Started, Text
 from apps.inference.engine.sequence import Job
+from apps.inference.parsing import Reply
 from apps.inference.runner import writer as writing
+from apps.inference.runner.embedding import Vectors
 from apps.inference.runner.protocol import Events, Order
 from apps.inference.runner.writer import Writer
 from apps.streams import log as event_log
@@ -83,16 +85,17 @@ class Desk:
         self._reading, descriptor = os.pipe()
         self._descriptor = descriptor
         self.cancels: list[tuple[str, Problem | None]] = []
-        self.writer = Writer(event_log.from_url(url), events=Events(descriptor), cancel=self._cancel)
+        self._log = event_log.from_url(url)
+        self.writer = Writer(self._log, events=Events(descriptor), cancel=self._cancel)
         self._thread = threading.Thread(target=self.writer.run, daemon=True)
         self._thread.start()
 
     def _cancel(self, run: str, problem: Problem | None) -> None:
         self.cancels.append((run, problem))
 
-    def open(self, run: str) -> None:
+    def open(self, run: str, reply: Reply | None = None) -> None:
         job = Job(run=run, tokens=np.zeros(1, dtype=np.int32), share_key="")
-        self.writer.open(Order(job, log_id=run, fence=1, want_context=False))
+        self.writer.open(Order(job, log_id=run, fence=1, reply=reply))
 
     def put(self, *events: Event) -> None:
         self.writer.put(list(events))
@@ -102,9 +105,14 @@ class Desk:
         self.writer.close()
         self._thread.join(10)
         assert not self._thread.is_alive()
+        self._log.close()
         os.close(self._descriptor)
         with os.fdopen(self._reading, "rb") as pipe:
             return [json.loads(line) for line in pipe]
+
+
+CALL = '<tool_call>{"name": "now", "arguments": {"zone": "UTC"}}</tool_call>'
+HERMES = Reply("hermes", ("now",), thinking=("<think>", "</think>"))
 
 
 def ended(run: str) -> Ended:
@@ -185,6 +193,52 @@ def test_nothing_is_lost_or_doubled_while_the_server_is_away(log: event_log.Even
     desk.put(ended(run))
     assert desk.finish()[-1]["event"] == "ended"
     assert "".join(texts(log, run)) == "".join(f"{number} " for number in range(30))
+
+
+def test_a_call_is_a_frame_between_the_texts(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "call"), Desk(settings.REDIS_URL)
+    desk.open(run, HERMES)
+    desk.put(*(Text(run, letter) for letter in f"<think>hm</think>So: {CALL} there"))
+    desk.put(ended(run))
+    desk.finish()
+    entries = log.entries(run)
+    assert [entry.kind for entry in entries] == ["thinking", "text", "tool_calls", "text"]
+    assert [entries[at].data["t"] for at in (0, 1, 3)] == ["hm", "So: ", " there"]
+    assert [(call["name"], call["arguments"]) for call in entries[2].data["calls"]] == [("now", {"zone": "UTC"})]
+
+
+def test_a_call_that_is_cut_off_comes_as_text_before_the_end(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "cut"), Desk(settings.REDIS_URL)
+    desk.open(run, HERMES)
+    desk.put(Text(run, CALL[:-20]), ended(run))
+    assert desk.finish()[-1]["event"] == "ended"
+    assert texts(log, run) == [CALL[:-20]]
+
+
+def test_vectors_are_frames(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "vectors"), Desk(settings.REDIS_URL)
+    desk.open(run)
+    desk.put(Started(run), Vectors(run, [[1.0, 0.0]]), ended(run))
+    desk.finish()
+    assert [(entry.kind, entry.data) for entry in log.entries(run)] == [("embeddings", {"vectors": [[1.0, 0.0]]})]
+
+
+def test_no_call_is_lost_or_doubled_while_the_server_is_away(log: event_log.EventLog, cable: Cable) -> None:
+    run, desk = make_log(log, "away-calls"), Desk(cable.url)
+    desk.open(run, HERMES)
+    for number in range(20):
+        desk.put(Text(run, f"{number}<tool"), Text(run, CALL.removeprefix("<tool")))
+        if number == 5:
+            cable.pull()
+        if number == 15:
+            cable.plugged = True
+        time.sleep(0.02)
+    desk.put(ended(run))
+    assert desk.finish()[-1]["event"] == "ended"
+    entries = log.entries(run)
+    assert "".join(entry.data.get("t", "|") for entry in entries) == "|".join(map(str, range(20))) + "|"
+    ids = [call["id"] for entry in entries for call in entry.data.get("calls", ())]
+    assert len(set(ids)) == len(ids) == 20
 
 
 def test_a_run_that_nobody_takes_ends_before_it_fills_the_memory(
