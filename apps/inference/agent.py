@@ -27,6 +27,7 @@ from apps.errors import Problem
 from apps.inference import endings, placement
 from apps.inference.clerk import AWAY, Clerk
 from apps.inference.host import Host, Seat
+from apps.inference.layers import EMBEDS_ONLY, LAYERS
 from apps.inference.models import HEARTBEAT_SECONDS, Replica, ReplicaState, Run, RunState, Worker
 from apps.inference.publishing import publish
 from apps.inference.types import PROGRESS, RunEnd
@@ -227,11 +228,11 @@ class Agent:
             self._clerk.later(work)
 
     def _write_progress(self, log_id: str, fence: int, fraction: float) -> None:
-        try:
-            data = {"stage": "loading", "fraction": round(fraction, 3)}
-            event_log.default().append(log_id, fence, [(PROGRESS, data)])
-        except (event_log.Fenced, event_log.Gone):
-            log.info("progress_refused", log=log_id)
+        _append(log_id, fence, PROGRESS, {"stage": "loading", "fraction": round(fraction, 3)})
+
+    def note(self, seat: Seat, kind: str, data: dict[str, Any]) -> None:
+        """A frame that must be in the log before what comes next."""
+        _append(seat.log_id, seat.fence, kind, data)
 
     def ended(self, host: Host, seat: Seat, end: RunEnd, problem: Problem | None) -> None:
         finish = functools.partial(endings.finish, seat.run_id, attempt=seat.attempt, end=end, problem=problem)
@@ -252,6 +253,13 @@ class Agent:
         endings.reap(left)
         admit()
         self._wake.set()
+
+
+def _append(log_id: str, fence: int, kind: str, data: dict[str, Any]) -> None:
+    try:
+        event_log.default().append(log_id, fence, [(kind, data)])
+    except event_log.FencedError:
+        log.info("frame_refused", log=log_id, kind=kind)
 
 
 def admit() -> None:
@@ -276,6 +284,9 @@ def seat_of(run: Run) -> Seat:
 
 def _load_command(replica: Replica) -> dict[str, Any]:
     """The runner's configuration: the replica's row with this server's defaults."""
+    chosen = dict(replica.options)
+    layers = {name: [str(blobs.path(digest)) for digest in chosen.pop(name, "").split()] for name in LAYERS}
+    embedding = bool(chosen.pop(EMBEDS_ONLY, False))
     options = {
         "num_batch": 512,
         "num_gpu": -1,
@@ -283,12 +294,15 @@ def _load_command(replica: Replica) -> dict[str, Any]:
         "use_mmap": None,
         "num_thread": settings.THREADS or free_cores(),
         "tensor_split": [],
-        **replica.options,
+        **chosen,
     }
     return {
         "replica": str(replica.pk),
         "model": replica.model,
-        "model_path": str(blobs.path(replica.weights)),
+        "model_path": str(blobs.path(replica.weights_blob)),
+        "adapters": [{"path": path, "scale": 1.0} for path in layers["adapters"]],
+        "projectors": layers["projectors"],
+        "embedding": embedding,
         "slots": replica.slots,
         "context": replica.context,
         "step_tokens": settings.STEP_TOKENS,

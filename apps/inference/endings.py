@@ -14,12 +14,13 @@ from apps.errors import Problem
 from apps.inference import placement
 from apps.inference.models import ACTIVE, LEASE, Run, RunState
 from apps.inference.publishing import publish
-from apps.inference.types import END, ERROR, TEXT, RunEnd
+from apps.inference.types import EMBEDDINGS, END, ERROR, RENDERED, TEXT, THINKING, TOOL_CALLS, RunEnd
 from apps.streams import log as event_log
 from apps.usage import ledger
 
 log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 3
+ANSWERS = frozenset({TEXT, THINKING, TOOL_CALLS, EMBEDDINGS, RENDERED})  # frames that are a part of the answer
 ENDED_FIELDS = ("state", "outcome", "error", "request", "ended_at", "prompt_tokens", "cached_tokens", "output_tokens")
 DIED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
@@ -117,7 +118,7 @@ def _untouched(run: Run) -> bool:
     """Whether the caller has seen nothing of the answer, so that another attempt can give it whole."""
     return (
         run.request is not None
-        and not any(entry.kind == TEXT for entry in event_log.default().entries(run.log_id))
+        and not any(entry.kind in ANSWERS for entry in event_log.default().entries(run.log_id))
         or run.kind == "load"
     )
 

@@ -4,29 +4,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from apps.inference.layers import EMBEDS_ONLY, SEES
+
 KV_BYTES = {  # a value of each cache type (ggml's block sizes)
     "f32": 4.0, "f16": 2.0, "bf16": 2.0,
     "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32, "q4_0": 18 / 32,
 }  # fmt: skip
 UBATCH = 512  # tokens that are computed at once at most
+EMBED_BATCH = 128  # tokens of a generative model's embedding batch (as many as a step has)
 OVERHEAD = 96 * 1024 * 1024  # the process itself
+SIGHT = 256 * 1024 * 1024  # what encoding an image takes, and half of it for the images seen last (engine/eyes.py)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes."""
+    """Bytes. `embedding` is for the context that texts are embedded in, once somebody asks; `sight` is for images."""
 
     weights: int
     kv: int
     compute: int
+    embedding: int
+    sight: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.kv + self.compute + OVERHEAD
+        return self.weights + self.kv + self.compute + self.embedding + self.sight + OVERHEAD
 
 
 def need(info: Mapping[str, Any], *, context: int, slots: int, kv_type: str = "f16") -> Need:
-    """Weights, the KV cache of `slots` contexts of `context` tokens, and compute buffers (logits, activations)."""
+    """Weights with the layers over them, the KV cache of `slots` contexts of `context` tokens, compute buffers (logits,
+    activations), and an embedding context beside them; a model that only embeds has nothing but that one."""
     arch = str(info.get("general.architecture", ""))
 
     def number(name: str, default: int = 0) -> int:
@@ -38,20 +45,32 @@ def need(info: Mapping[str, Any], *, context: int, slots: int, kv_type: str = "f
     kv_heads = number("attention.head_count_kv", heads)
     key = number("attention.key_length", width // heads)
     value = number("attention.value_length", width // heads)
-    kv = int(context * slots * number("block_count") * kv_heads * (key + value) * KV_BYTES[kv_type])
-    compute = _compute(
-        width=width,
-        feed_forward=number("feed_forward_length", 4 * width),
-        vocabulary=int(info.get("vocab_size") or 0),
-        context=context,
-        slots=slots,
+    token = number("block_count") * kv_heads * (key + value) * KV_BYTES[kv_type]
+    shape = _Shape(width, number("feed_forward_length", 4 * width), int(info.get("vocab_size") or 0))
+    weights = int(info.get("tensor_bytes") or info.get("weights_size") or 0) + int(info.get("layer_bytes") or 0)
+    if info.get(EMBEDS_ONLY):
+        return Need(weights=weights, kv=0, compute=0, embedding=shape.embedding(batch=max(UBATCH, context), cells=0))
+    return Need(
+        weights=weights,
+        kv=int(context * slots * token),
+        compute=shape.compute(batch=UBATCH, cells=context * slots, outputs=2 * slots),
+        embedding=int((context + EMBED_BATCH) * token) + shape.embedding(batch=EMBED_BATCH, cells=context),
+        sight=SIGHT if info.get(SEES) else 0,
     )
-    return Need(weights=int(info.get("tensor_bytes") or info.get("weights_size") or 0), kv=kv, compute=compute)
 
 
-def _compute(*, width: int, feed_forward: int, vocabulary: int, context: int, slots: int) -> int:
-    """llama.cpp's compute and output buffers with flash attention: activations of one micro-batch in 32-bit floats, its
-    attention mask in 16-bit ones, and the logits of one token a slot (the engine asks for no more), held twice."""
-    activations = 4 * UBATCH * (9 * width + 2 * feed_forward)
-    mask = 2 * UBATCH * context * slots
-    return activations + mask + 8 * vocabulary * slots
+@dataclass(frozen=True)
+class _Shape:
+    width: int
+    feed_forward: int
+    vocabulary: int
+
+    def compute(self, *, batch: int, cells: int, outputs: int) -> int:
+        """llama.cpp's compute and output buffers with flash attention: activations of one micro-batch in 32-bit floats,
+        its attention mask in 16-bit ones, and rows of logits. The engine asks for those of one token a slot; they are
+        held twice."""
+        return 4 * batch * (9 * self.width + 2 * self.feed_forward) + 2 * batch * cells + 4 * self.vocabulary * outputs
+
+    def embedding(self, *, batch: int, cells: int) -> int:
+        """Pooling wants all tokens of a batch as outputs: their logits are held, once where they are not computed."""
+        return self.compute(batch=batch, cells=cells or batch, outputs=2 * batch if cells else batch)

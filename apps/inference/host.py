@@ -20,12 +20,12 @@ from typing import Any, Protocol
 import structlog
 
 from apps.errors import Problem
+from apps.inference import commands
 from apps.inference.clerk import persist
 from apps.inference.endings import DIED, DIED_MIDWAY
 from apps.inference.prompt.client import Renderer
-from apps.inference.prompt.job import PromptJob
 from apps.inference.runner_login import RunnerLogin
-from apps.inference.types import Message, Request, RunEnd
+from apps.inference.types import PROGRESS, RENDERED, Request, RunEnd
 
 log = structlog.get_logger(__name__)
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "HOME")
@@ -61,6 +61,7 @@ class Ledger(Protocol):
 
     def ready(self, host: "Host", event: dict[str, Any]) -> None: ...
     def progress(self, host: "Host", fraction: float) -> None: ...
+    def note(self, seat: Seat, kind: str, data: dict[str, Any]) -> None: ...
     def ended(self, host: "Host", seat: Seat, end: RunEnd, problem: Problem | None) -> None: ...
     def gone(self, host: "Host", why: str) -> None: ...
 
@@ -155,7 +156,7 @@ class Host:
         persist(lambda: self._login.allow([]))  # the login exists before the runner first knocks
         while (seat := self._inbox.get()) is not None:
             try:
-                command = self._command(seat) if seat.kind != "load" else None
+                command = self._prepare(seat) if seat.kind != "load" else None
                 persist(functools.partial(self._hand, seat, command))
             except Problem as problem:
                 self._ended(seat, RunEnd("error"), problem)
@@ -163,47 +164,24 @@ class Host:
                 log.exception("hand_over_failed", run=seat.run_id)
                 self._ended(seat, RunEnd("error"), Problem("internal", "the prompt could not be built"))
 
-    def _command(self, seat: Seat) -> dict[str, Any]:
-        """Renders the prompt and puts the runner's command together."""
+    def _prepare(self, seat: Seat) -> dict[str, Any] | None:
+        """Renders the prompt and puts the runner's command together; None where nothing is left for the runner."""
         request = Request.from_data(seat.payload["request"])
-        limits = request.limits
-        prompt = self.renderer.render(
-            PromptJob(
-                kind=request.kind,
-                messages=request.messages,
-                stored=tuple(Message(role, content) for role, content in seat.payload["stored"]),
-                version_system=seat.payload["system"],
-                system=request.system,
-                prompt=request.prompt,
-                raw=request.raw,
-                context=request.context,
-                num_ctx=seat.context,
-                truncate=limits.truncate,
-                shift=limits.shift,
-                num_keep=limits.num_keep,
-                template=seat.payload["template"],
-            )
-        )
-        seat.dropped = prompt.dropped_tokens
-        seat.prompt = prompt.tokens
-        return {
-            "do": "run",
-            "run": seat.run_id,
-            "log": seat.log_id,
-            "fence": seat.fence,
-            "tokens": list(prompt.tokens),
-            "public_tokens": prompt.public_tokens,
-            "share_key": f"user-{seat.user_id}",
-            "num_ctx": seat.context,
-            "sampling": vars(request.sampling),
-            "limits": {
-                "num_predict": limits.num_predict,
-                "num_keep": limits.num_keep,
-                "stop": list(limits.stop),
-                "shift": limits.shift,
-            },
-            "want_context": request.kind == "generate" and not request.raw,
-        }
+        prompt = self.renderer.render(commands.prompt_job(request, seat.payload, context=seat.context))
+        seat.dropped, seat.prompt = prompt.dropped_tokens, commands.words(prompt)
+        if seat.dropped:
+            self._note(seat, PROGRESS, {"stage": "prompt", "dropped_tokens": seat.dropped})
+        if request.render_only:
+            self._note(seat, RENDERED, {"text": prompt.text, "images": prompt.images, "tokens": prompt.length})
+            self._ended(seat, RunEnd("stop", dropped_tokens=seat.dropped), None)
+            return None
+        names = {"run": seat.run_id, "log": seat.log_id, "fence": seat.fence}
+        shared = {"share_key": f"user-{seat.user_id}", "num_ctx": seat.context}
+        return {**commands.command(request, prompt), **names, **shared}
+
+    def _note(self, seat: Seat, kind: str, data: dict[str, Any]) -> None:
+        """A frame of ours, before the run is the runner's."""
+        persist(functools.partial(self.report.note, seat, kind, data))
 
     def _hand(self, seat: Seat, command: dict[str, Any] | None) -> None:
         """Gives the run to the runner, or ends a mere load, as soon as the model is ready."""
@@ -274,6 +252,7 @@ class Host:
             prompt_ns=event["prompt_ns"],
             eval_ns=event["eval_ns"],
             context=(*seat.prompt, *event["output_ids"]) if event.get("output_ids") is not None else (),
+            stop=event.get("stop", ""),
         )
         problem = Problem.from_data(event["error"]) if event.get("error") else None
         if event["reason"] == "cancelled":
@@ -319,7 +298,7 @@ class Host:
             return
         try:
             with self._lock:
-                process.stdin.write(json.dumps(command, separators=(",", ":")).encode() + b"\n")
+                process.stdin.write(commands.packed(command))
                 process.stdin.flush()
         except (BrokenPipeError, ValueError):
             log.info("runner_pipe_closed", replica=self.replica_id)  # the reader sees the end and tells everybody

@@ -10,6 +10,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from apps.inference import layers
+
 LEASE = timedelta(seconds=6)
 HEARTBEAT_SECONDS = 2.0
 
@@ -75,7 +77,7 @@ class Replica(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     worker = models.ForeignKey(Worker, on_delete=models.CASCADE, related_name="replicas")
-    weights = models.CharField(max_length=71, db_index=True)
+    weights = models.CharField(max_length=100, db_index=True, help_text="See layers.key.")
     model = models.CharField(max_length=600, help_text="The name that it was loaded by.")
     version = models.CharField(max_length=64, help_text="The manifest that it was loaded for.")
     options = models.JSONField(default=dict)
@@ -97,6 +99,11 @@ class Replica(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} on {self.worker_id} ({self.state})"
+
+    @property
+    def weights_blob(self) -> str:
+        """The digest of the weights alone."""
+        return layers.weights_of(self.weights)
 
     @property
     def held_bytes(self) -> int:
@@ -147,7 +154,7 @@ class Run(models.Model):
     kind = models.CharField(max_length=10)
     model = models.CharField(max_length=600)
     version = models.CharField(max_length=64)
-    weights = models.CharField(max_length=71)
+    weights = models.CharField(max_length=100, help_text="See layers.key.")
     context = models.PositiveIntegerField()
     options = models.JSONField(default=dict, help_text="Load options asked for by name; the others are free.")
     sizing = models.JSONField(default=dict, help_text="What a memory estimate needs to know of the weights.")

@@ -4,6 +4,7 @@
 what is to be published after the commit: nothing that waits is ever in a task queue.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class _Board:
         while waiting:
             run = min(waiting, key=lambda run: (self.active[run.user_id], run.created_at))
             waiting.remove(run)
-            kind = (run.weights, run.context, tuple(sorted(run.options.items())))
+            kind = (run.weights, run.context, json.dumps(run.options, sort_keys=True))
             if kind in hopeless:
                 continue
             replica = self.find_slot(run) or self.make_replica(run)

@@ -10,22 +10,25 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from apps.accounts.access import Access
 from apps.accounts.models import User
 from apps.errors import Problem
-from apps.inference import endings, keepalive, placement
+from apps.inference import commands, endings, keepalive, layers, placement
+from apps.inference.layers import EMBEDS_ONLY, LAYERS, SEES
 from apps.inference.models import ACTIVE, Replica, ReplicaState, Run, RunState
 from apps.inference.publishing import publish
 from apps.inference.types import LoadOptions, Request
 from apps.registry import manifest
-from apps.registry.models import Layer, Model
+from apps.registry.models import Blob, Layer, Model
 from apps.registry.resolve import Version
 from apps.streams import log as event_log
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 LOAD = "load"
+SIGHTED_CONTEXT = 2048  # tokens; an image takes hundreds of them
 FAR = datetime.max.replace(tzinfo=UTC)
 FREE_OPTIONS = LoadOptions()
 
@@ -45,14 +48,7 @@ def start(*, access: Access, version: Version, request: Request, request_id: str
     """
     run = _describe(access, version, request.load, request.keep_alive)
     run.kind, run.request_id, run.reader = request.kind, request_id, reader
-    run.request = json.dumps(
-        {
-            "request": request.as_data(),
-            "system": version.system,
-            "stored": [list(pair) for pair in version.messages],
-            "template": version.template,
-        }
-    )
+    run.request = json.dumps(commands.stored(request, version))
     return _enter(run)
 
 
@@ -72,20 +68,47 @@ def load(
 
 
 def _describe(access: Access, version: Version, load: LoadOptions, keep_alive: float | None) -> Run:
-    trained = int(version.info.get(f"{version.info.get('general.architecture')}.context_length") or 0)
-    wanted = load.num_ctx or settings.CONTEXT_LENGTH
     return Run(
         id=uuid.uuid4(),
         user=access.user,
         key_id=access.key_id if access.how == "key" else None,
         model=version.name,
         version=version.digest,
-        weights=version.weights,
-        context=max(4, min(wanted, trained) if trained else wanted),
-        options=_named(load),
-        sizing={**version.info, "weights_size": version.weights_size},
+        weights=_key(version),
+        context=_context(version, load),
+        options=_named(load) | _layers(version),
+        sizing=_sizing(version),
         keep_alive=_allowed(access, keep_alive),
     )
+
+
+def _context(version: Version, load: LoadOptions) -> int:
+    """In tokens: what was asked for within what the model was trained for, and enough for images where it takes any
+    (the wire contract, section 5)."""
+    trained = int(version.info.get(f"{version.info.get('general.architecture')}.context_length") or 0)
+    wanted = max(load.num_ctx or settings.CONTEXT_LENGTH, SIGHTED_CONTEXT if version.projectors else 0)
+    return max(4, min(wanted, trained) if trained else wanted)
+
+
+def _key(version: Version) -> str:
+    return layers.key(version.weights, (*version.adapters, *version.projectors))
+
+
+def _layers(version: Version) -> dict[str, Any]:
+    """What a replica of this version must be loaded with, whatever the caller chose."""
+    chosen: dict[str, Any] = {name: " ".join(getattr(version, name)) for name in LAYERS if getattr(version, name)}
+    return chosen | ({EMBEDS_ONLY: True} if _embeds_only(version) else {})
+
+
+def _embeds_only(version: Version) -> bool:
+    return "embedding" in version.capabilities and "completion" not in version.capabilities
+
+
+def _sizing(version: Version) -> dict[str, Any]:
+    digests = (*version.adapters, *version.projectors)
+    size = Blob.objects.filter(digest__in=digests).aggregate(bytes=Sum("size"))["bytes"] if digests else 0
+    own = {"weights_size": version.weights_size, "layer_bytes": size or 0, EMBEDS_ONLY: _embeds_only(version)}
+    return {**version.info, **own, SEES: bool(version.projectors)}
 
 
 def _named(load: LoadOptions) -> dict[str, Any]:
@@ -110,15 +133,15 @@ def _allowed(access: Access, keep_alive: float | None) -> float | None:
 
 
 def _enter(run: Run) -> Run:
+    creating = event_log.default().creating(run.log_id, owner=run.user_id, ttl=settings.RUN_TTL_SECONDS)
     try:
-        event_log.default().create(run.log_id, owner=run.user_id, ttl=settings.RUN_TTL_SECONDS)
+        with transaction.atomic(), creating:  # nothing is committed before the log is there
+            placement.lock()
+            outcome = placement.admit(run)
+            if not any(run_id == str(run.pk) for _, run_id, _ in outcome.hand_overs):
+                _check_it_may_wait(run)
     except redis.exceptions.RedisError as error:
         raise Problem("unavailable", "The event log is away for the moment; try again.", retry_after=2) from error
-    with transaction.atomic():
-        placement.lock()
-        outcome = placement.admit(run)
-        if not any(run_id == str(run.pk) for _, run_id, _ in outcome.hand_overs):
-            _check_it_may_wait(run)
     publish(outcome)
     return run
 
@@ -153,7 +176,7 @@ def unload(*, access: Access, version: Version) -> None:
     """
     with transaction.atomic():
         placement.lock()
-        for replica in Replica.objects.present().filter(weights=version.weights).exclude(state=ReplicaState.UNLOADING):
+        for replica in Replica.objects.present().filter(weights=_key(version)).exclude(state=ReplicaState.UNLOADING):
             _let_go(replica, access)
         over = placement.expire()
     publish(placement.Outcome(reconcile={replica.worker.queue for replica in over}))
@@ -171,12 +194,13 @@ def _let_go(replica: Replica, access: Access) -> None:
 def loaded(user: User) -> list[Loaded]:
     """The loaded replicas, each under a name that exists and that this user may see; who stays longest first."""
     replicas = list(Replica.objects.loaded())
-    layers = Layer.objects.filter(media_type=manifest.WEIGHTS, blob__in={replica.weights for replica in replicas})
-    weights_of = dict(layers.values_list("manifest_id", "blob_id"))
+    digests = {replica.weights_blob for replica in replicas}
+    rows = Layer.objects.filter(media_type=manifest.WEIGHTS, blob__in=digests)
+    weights_of = dict(rows.values_list("manifest_id", "blob_id"))
     named: dict[str, Model] = {}
     for model in Model.objects.visible_to(user).filter(manifest__in=weights_of).select_related("manifest"):
         named.setdefault(weights_of[model.manifest_id], model)
         named[model.manifest.digest] = model
-    rows = [(replica, named.get(replica.version) or named.get(replica.weights)) for replica in replicas]
-    shown = [Loaded(replica, model) for replica, model in rows if model is not None]
+    pairs = [(replica, named.get(replica.version) or named.get(replica.weights)) for replica in replicas]
+    shown = [Loaded(replica, model) for replica, model in pairs if model is not None]
     return sorted(shown, key=lambda row: row.replica.expires_at or FAR, reverse=True)
