@@ -63,7 +63,7 @@ def write(stream: Iterable[bytes], *, expected: str, user: User | None) -> Store
     digest = digests.parse(expected)
     if has(digest, user) and paths.blob(digest).exists():
         return Stored(digest, paths.blob(digest).stat().st_size, created=False)
-    with _no_space(), _incoming() as file:
+    with _no_space(), scratch() as file:
         found, size = _fill(file, stream)
         if found != digest:
             raise Problem("invalid", f'digest mismatch, expected "{digest}", got "{found}"')
@@ -79,6 +79,31 @@ def write_bytes(content: bytes, *, user: User | None) -> Stored:
     return Stored(digest, len(content), created=not known)
 
 
+def produce(make: Callable[[FileIO], object], *, check: Callable[[], None]) -> Stored:
+    """A blob that is made here: `make` fills the file, and another process may do it. It gives nobody possession.
+
+    What `make` and `check` raise passes through and leaves nothing behind.
+    """
+    with scratch() as file:
+        make(file)
+        return keep(file, check=check)
+
+
+def keep(file: FileIO, *, check: Callable[[], None]) -> Stored:
+    """Makes a file of `scratch` a blob, after hashing it; `check` is called now and then."""
+    hasher = hashlib.sha256()
+    with _no_space():
+        for chunk in file_chunks(Path(file.name)):
+            check()
+            hasher.update(chunk)
+        digest, size = f"sha256:{hasher.hexdigest()}", os.fstat(file.fileno()).st_size
+        known = Blob.objects.filter(pk=digest).exists()
+        os.fchmod(file.fileno(), 0o644)
+        os.fsync(file)
+        _commit(file, digest, size, None)
+    return Stored(digest, size, created=not known)
+
+
 def chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """A `read(n)` as a stream for `write`."""
     while chunk := read(CHUNK_BYTES):
@@ -91,8 +116,8 @@ def file_chunks(source: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def _incoming() -> Iterator[FileIO]:
-    """A new locked file in incoming/, gone afterwards unless it was renamed. Unbuffered: closing it writes nothing."""
+def scratch() -> Iterator[FileIO]:
+    """A new locked file of the store, gone afterwards unless it was renamed. Unbuffered: closing it writes nothing."""
     path = paths.incoming() / secrets.token_hex(16)
     try:
         with _opened(path) as file:

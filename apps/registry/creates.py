@@ -1,6 +1,7 @@
 """Making a model is the first job: a row, an event log and a task (wire contract, section 8)."""
 
 import json
+from typing import Any
 
 from apps.accounts.models import User
 from apps.errors import Problem
@@ -26,8 +27,9 @@ def run(job: jobs.Running) -> None:
         raise Problem("forbidden", "the user who began this is no longer there")
     spec = CreateSpec.from_data(json.loads(job.params["spec"]))
 
-    def report(status: str) -> None:
+    def report(status: str, **fields: Any) -> None:
         job.check_cancelled()
-        job.progress(status)
+        job.progress(status, **fields)
 
-    drafts.build(spec=spec, user=user, target=resolve.target(spec.target, user), report=report)
+    target = resolve.target(spec.target, user)
+    drafts.build(spec=spec, user=user, target=target, report=report, check=job.check_cancelled)

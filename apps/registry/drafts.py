@@ -1,40 +1,48 @@
 """How a model is made out of another, or out of uploaded files (wire contract, section 8)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apps.accounts.models import User
-from apps.errors import Problem
-from apps.registry import blobs, capabilities, commits, gguf, manifest, resolve
+from apps.registry import blobs, commits, manifest, modelfile, sources
 from apps.registry.manifest import Document, Layer
 from apps.registry.models import Model
 from apps.registry.resolve import Target
+from apps.registry.sources import Draft, Steps
 from apps.registry.specs import CreateSpec
 
-Progress = Callable[[str], None]
-
-_REPLACED_BY = {manifest.SYSTEM: "system", manifest.PARAMS: "parameters", manifest.MESSAGES: "messages"}
-
-
-@dataclass
-class _Draft:
-    """A manifest in the making. `config` is the config layer's content, `params` the base's options."""
-
-    layers: list[Layer] = field(default_factory=list)
-    config: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
+_REPLACED_BY = {
+    manifest.TEMPLATE: "template",
+    manifest.PROMPT: "template",
+    manifest.SYSTEM: "system",
+    manifest.PARAMS: "parameters",
+    manifest.MESSAGES: "messages",
+}
 
 
-def build(*, spec: CreateSpec, user: User | None, target: Target, report: Progress) -> Model:
-    """Makes the model and says each step; what `report` raises ends it, and nothing but garbage is left.
+def build(
+    *,
+    spec: CreateSpec,
+    user: User | None,
+    target: Target,
+    report: Callable[..., None],
+    check: Callable[[], None] = lambda: None,
+) -> Model:
+    """Makes the model and says each step: `report(status)`, while quantising with digest, total and completed.
 
-    `user` None is the server itself (the starter model), which may use every blob and has no models to build from.
+    What `report` and `check` raise ends it, and nothing but garbage is left; `check` is called at least every
+    fraction of a second. `user` None is the server itself (the starter model), which may use every blob and has no
+    models to build from.
     """
-    draft = _from_model(spec, user, report) if spec.from_ and user else _from_files(spec, user, report)
+    steps = Steps(report, check)
+    draft = sources.from_model(spec, user, steps) if spec.from_ and user else sources.from_files(spec, user, steps)
+    sources.add_adapter(draft, spec, user, steps)
+    additions = list(_additions(spec, draft))
+    dropped = {kind for kind in _REPLACED_BY if _REPLACED_BY[kind] in {name for name, _, _ in additions}}
+    draft.layers = [layer for layer in draft.layers if layer.media_type not in dropped]
     for layer in draft.layers:
-        report(f"using existing layer {layer.digest}")
-    for media_type, content in _additions(spec, draft):
+        report(f"{'creating new' if layer.digest in draft.made else 'using existing'} layer {layer.digest}")
+    for _, media_type, content in additions:
         draft.layers.append(_small_layer(media_type, content, user, draft.layers, report))
     config = manifest.dump_config(_config(spec, draft.config))
     config_layer = Layer(manifest.CONFIG, blobs.write_bytes(config, user=None).digest, len(config))
@@ -45,91 +53,26 @@ def build(*, spec: CreateSpec, user: User | None, target: Target, report: Progre
     return model
 
 
-def _from_model(spec: CreateSpec, user: User, report: Progress) -> _Draft:
-    """The base's layers but for the kinds that are replaced, each noting where it came from."""
-    try:
-        base = resolve.find(spec.from_, user)
-    except Problem as problem:
-        if problem.code != "not_found":
-            raise
-        report("pulling manifest")
-        raise Problem("not_found", "pull model manifest: file does not exist", status=500) from None
-    _refuse_quantize(spec, base.manifest.config)
-    source = resolve.short(base, user)
-    document = base.manifest.document
-    dropped = {kind for kind, field_name in _REPLACED_BY.items() if getattr(spec, field_name)}
-    layers = [replace(layer, source=source) for layer in document.layers if layer.media_type not in dropped]
-    return _Draft(layers, base.manifest.config, base.manifest.texts.get("params", {}))
-
-
-def _refuse_quantize(spec: CreateSpec, config: dict[str, Any]) -> None:
-    if not spec.quantize:
-        return
-    if config.get("file_type") not in ("F16", "BF16", "F32"):
-        raise Problem("invalid", "quantization is only supported for F16, BF16 and F32 models", status=500)
-    raise Problem("invalid", "this server does not serve quantize yet")
-
-
-def _from_files(spec: CreateSpec, user: User | None, report: Progress) -> _Draft:
-    draft = _Draft()
-    models = []
-    for name, digest in sorted((spec.files or {}).items()):
-        found = _parsed(name, digest, user, report)
-        projector = found.architecture == "clip"
-        draft.layers.append(Layer(manifest.PROJECTOR if projector else manifest.WEIGHTS, digest, found.size))
-        models += [] if projector else [found]
-    if len(models) != 1:
-        raise Problem("invalid", f"a model is made of one GGUF file with weights; {len(models)} were given")
-    draft.layers.sort(key=lambda layer: layer.media_type != manifest.WEIGHTS)
-    draft.config = {
-        "model_format": "gguf",
-        "model_family": models[0].architecture,
-        "model_families": [models[0].architecture],
-        "model_type": capabilities.parameter_text(models[0].parameter_count),
-        "file_type": models[0].file_type,
-    }
-    _refuse_quantize(spec, draft.config)
-    return draft
-
-
-def _parsed(name: str, digest: str, user: User | None, report: Progress) -> gguf.Gguf:
-    """Reads one file's head. Raises Problem for what is not there, no GGUF, or of a kind that is not served."""
-    known = name.lower().endswith(".gguf")
-    present = blobs.has(digest, user)
-    if not known and not (present and _is_gguf(digest)):
-        raise Problem("invalid", "unknown type")
-    report("parsing GGUF")
-    if not present:
-        raise Problem("invalid", f'blob "{digest}" not found')
-    found = gguf.read(blobs.path(digest))
-    if not found.architecture:
-        raise Problem("invalid", f"{name} does not say its architecture (general.architecture)")
-    if found.metadata.get("general.type") == "adapter":
-        raise Problem("invalid", "this server does not serve ADAPTER yet")
-    if found.metadata.get("split.count", 0) not in (0, 1):
-        raise Problem("invalid", "this server does not serve split GGUF files yet: merge them first")
-    return found
-
-
-def _is_gguf(digest: str) -> bool:
-    with blobs.path(digest).open("rb") as file:
-        return file.read(4) == b"GGUF"
-
-
-def _additions(spec: CreateSpec, draft: _Draft) -> Iterator[tuple[str, bytes]]:
-    """The new layers in the contract's order: system, licences, params, messages."""
+def _additions(spec: CreateSpec, draft: Draft) -> Iterator[tuple[str, str, bytes]]:
+    """The new layers in the contract's order (template, system, licences, params, messages): the spec's field, the
+    media type, the bytes."""
+    if spec.template and (spec.template.strip() != modelfile.DEFAULT_TEMPLATE or draft.texts.get("template")):
+        # What show prints where there is no template counts as none, unless there is one that it replaces.
+        yield "template", manifest.TEMPLATE, spec.template.encode("utf-8", "replace")
     if spec.system:
-        yield manifest.SYSTEM, spec.system.encode("utf-8", "replace")
+        yield "system", manifest.SYSTEM, spec.system.encode("utf-8", "replace")
     for license_ in spec.licenses:
-        yield manifest.LICENSE, license_.encode("utf-8", "replace")
+        yield "licenses", manifest.LICENSE, license_.encode("utf-8", "replace")
     if spec.parameters:
-        merged = {**draft.params, **spec.parameters}
-        yield manifest.PARAMS, manifest.compact(dict(sorted(merged.items())))
+        merged = {**draft.texts.get("params", {}), **spec.parameters}
+        yield "parameters", manifest.PARAMS, manifest.compact(dict(sorted(merged.items())))
     if spec.messages:
-        yield manifest.MESSAGES, manifest.compact(list(spec.messages))
+        yield "messages", manifest.MESSAGES, manifest.compact(list(spec.messages))
 
 
-def _small_layer(media_type: str, content: bytes, user: User | None, present: list[Layer], report: Progress) -> Layer:
+def _small_layer(
+    media_type: str, content: bytes, user: User | None, present: list[Layer], report: Callable[..., None]
+) -> Layer:
     stored = blobs.write_bytes(content, user=user)
     report(f"{'creating new' if stored.created else 'using existing'} layer {stored.digest}")
     same = next((layer for layer in present if (layer.media_type, layer.digest) == (media_type, stored.digest)), None)

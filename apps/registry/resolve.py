@@ -25,8 +25,8 @@ class Version:
 
     `name` is short, with its tag, as this user sees it; `canonical` is for error texts. `digest` is the manifest's, 64
     hex digits; `weights` is a blob's ("sha256:…"), `weights_size` in bytes. `template` is a Modelfile's TEMPLATE or
-    empty. `info` is the GGUF's metadata without arrays and chat template, with tensor_bytes, vocab_size and
-    parameter_count.
+    empty; `adapters` and `projectors` are blobs in the order of the manifest. `info` is the GGUF's metadata without
+    arrays and chat template, with tensor_bytes, vocab_size and parameter_count.
     """
 
     typed: str
@@ -41,6 +41,8 @@ class Version:
     template: str
     capabilities: tuple[str, ...]
     info: dict[str, Any]
+    adapters: tuple[str, ...] = ()
+    projectors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def _facts(manifest_id: int) -> Version | None:
         template=row.texts.get("template", ""),
         capabilities=tuple(row.capabilities),
         info={key: value for key, value in row.info.items() if key != "tokenizer.chat_template"},
+        adapters=tuple(layer.digest for layer in row.document.of_type(manifest.ADAPTER)),
+        projectors=tuple(layer.digest for layer in row.document.of_type(manifest.PROJECTOR)),
     )
 
 

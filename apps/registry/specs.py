@@ -15,19 +15,24 @@ QUANTIZATIONS = ("F32", "F16", "Q4_K_S", "Q4_K_M", "Q8_0")
 _ACCEPTED = (*QUANTIZATIONS, "BF16", "Q4_K")
 _TEXTS = ("model_family", "base_name", "quantization_level", "parameter_size")
 _COUNTS = ("context_length", "embedding_length")
+PICKLED = "PyTorch files cannot be read safely: send the model as safetensors"
 NOTHING_TO_CREATE_FROM = "neither 'from' or 'files' was specified"
 
 
 @dataclass(frozen=True)
 class CreateSpec:
-    """`target` and `from_` are names as typed; `files` maps a file name to its digest, None where none were given.
+    """`target` and `from_` are names as typed; `files` maps a file name to its digest, None where none were given;
+    `adapters` does so for one LoRA adapter.
 
-    An empty text leaves what the base has. `parameters` are not typed here: a wrong one shows at inference.
+    An empty text leaves what the base has. `template` is Go's: whoever takes it from a client has parsed it.
+    `parameters` are not typed here: a wrong one shows at inference.
     """
 
     target: str
     from_: str = ""
     files: Mapping[str, str] | None = None
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
     system: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[Mapping[str, Any], ...] = ()
@@ -55,20 +60,21 @@ def from_body(body: Mapping[str, Any]) -> CreateSpec:
     """
     files = _files(body.get("files"))
     _refuse_draft(body)
-    adapters = body.get("adapters") or {}
-    for digest in adapters.values():
-        digests.parse(digest)
+    adapters = {name: digests.parse(digest) for name, digest in (body.get("adapters") or {}).items()}
     target = body.get("model") or body.get("name") or ""
     ModelName.parse(target)
     quantize = body.get("quantize") or body.get("quantization") or ""
     if not body.get("from") and files is None and body.get("modelfile"):
         return checked(replace(from_modelfile(target, body["modelfile"]), quantize=quantize))
-    _refuse_what_waits(template=body.get("template") or "", adapters=adapters, remote_host=body.get("remote_host"))
+    if body.get("remote_host"):
+        raise _not_yet("remote_host")
     return checked(
         CreateSpec(
             target=target,
             from_=body.get("from") or "",
             files=files,
+            adapters=adapters,
+            template=body.get("template") or "",
             system=body.get("system") or "",
             parameters=body.get("parameters") or {},
             messages=tuple(body.get("messages") or ()),
@@ -89,16 +95,17 @@ def from_modelfile(target: str, text: str) -> CreateSpec:
     last = {command.name: command.value for command in commands}
     if last.get("draft"):
         raise _not_yet("DRAFT")
-    adapters = {"adapter": last["adapter"]} if last.get("adapter") else {}
-    _refuse_what_waits(template=last.get("template", ""), adapters=adapters, remote_host=None)
+    adapter = _uploaded(last["adapter"], "ADAPTER") if last.get("adapter") else ""
     sources = [command.value for command in commands if command.name == "from"]
-    named = [(source, _uploaded(source)) for source in sources]
+    named = [(source, _uploaded(source, "FROM")) for source in sources]
     files = {f"{index}.gguf": digest for index, (_, digest) in enumerate(named) if digest}
     return checked(
         CreateSpec(
             target=target,
             from_=next((name for name, digest in reversed(named) if not digest), ""),
             files=files or None,
+            adapters={"adapter.gguf": adapter} if adapter else {},
+            template=last.get("template", ""),
             system=last.get("system", ""),
             parameters=parameters.typed((line.key, line.value) for line in commands if line.name == "parameter"),
             messages=tuple({"role": line.key, "content": line.value} for line in commands if line.name == "message"),
@@ -118,27 +125,24 @@ def checked(spec: CreateSpec) -> CreateSpec:
         ModelName.parse(spec.from_)
     if not spec.from_ and not spec.files:
         raise Problem("invalid", "unknown type")
-    if any(name.lower().endswith((".safetensors", ".bin", ".pth")) for name in spec.files or ()):
-        raise _not_yet("creating from safetensors")
+    if spec.files and not _is_readable(spec.files):
+        raise Problem("invalid", PICKLED)
+    if len(spec.adapters) > 1 and not any(name.lower().endswith(".safetensors") for name in spec.adapters):
+        raise Problem("invalid", "only one adapter is currently supported")
     if spec.quantize and spec.quantize.upper() not in _ACCEPTED:
         raise Problem("invalid", _bad_quantization(spec.quantize), status=500)
     return spec
 
 
+def _is_readable(files: Mapping[str, str]) -> bool:
+    """Whether these are not only PyTorch's files, which are programs."""
+    names = [name.lower() for name in files]
+    pickled = any(name.endswith((".bin", ".pth", ".pt")) for name in names)
+    return not pickled or any(name.endswith((".safetensors", ".gguf")) for name in names)
+
+
 def _bad_quantization(wanted: str) -> str:
     return f"unsupported quantization type {wanted.upper()} - supported types are {', '.join(QUANTIZATIONS)}"
-
-
-def _refuse_what_waits(*, template: str, adapters: Mapping[str, str], remote_host: Any) -> None:
-    """`{{ .Prompt }}` is what show prints when there is no template, so it counts as none."""
-    if template and template.strip() != modelfile.DEFAULT_TEMPLATE:
-        raise Problem("invalid", "template error: this server does not serve TEMPLATE yet")
-    if len(adapters) > 1:
-        raise Problem("invalid", "only one adapter is currently supported")
-    if adapters:
-        raise _not_yet("ADAPTER")
-    if remote_host:
-        raise _not_yet("remote_host")
 
 
 def _refuse_draft(body: Mapping[str, Any]) -> None:
@@ -161,13 +165,18 @@ def _files(files: Mapping[str, str] | None) -> dict[str, str] | None:
     return {name: digests.parse(digest) for name, digest in files.items()}
 
 
-def _uploaded(source: str) -> str:
-    """The digest in `@sha256:…` or `sha256:…`; nothing when `source` is a model's name."""
+def _uploaded(source: str, instruction: str) -> str:
+    """The digest in `@sha256:…` or `sha256:…`; nothing when `source` of a FROM is a model's name."""
     if source.startswith("@") or digests.fits(source):
         return digests.parse(source.removeprefix("@"))
-    if source.startswith(("/", ".", "~")) or source.lower().endswith(".gguf"):
+    if (
+        instruction != "FROM"
+        or source.startswith(("/", ".", "~"))
+        or source.lower().endswith((".gguf", ".safetensors"))
+    ):
         raise Problem(
-            "invalid", f"FROM {source}: upload the file first (POST /api/blobs/sha256:…), then FROM its digest"
+            "invalid",
+            f"{instruction} {source}: upload the file first (POST /api/blobs/sha256:…), then {instruction} its digest",
         )
     return ""
 

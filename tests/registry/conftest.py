@@ -13,6 +13,7 @@ from apps.registry.models import Model
 from apps.registry.specs import CreateSpec
 from tests import factories
 from tests.gguf_files import tiny
+from tests.minilm import minilm  # noqa: F401  (the fixture)
 
 
 @pytest.fixture

@@ -135,8 +135,8 @@ def test_a_from_line_may_name_an_uploaded_file(source: str) -> None:
         ("PARAMETER top_k 1.5", "invalid int value [1.5]"),
         ("PARAMETER temperature abc", "invalid float value [abc]"),
         ("PARAMETER use_mmap yes", "invalid bool value [yes]"),
-        ("TEMPLATE {{ .System }}", "template error: this server does not serve TEMPLATE yet"),
-        ("ADAPTER @" + SHA, "this server does not serve ADAPTER yet"),
+        ("ADAPTER @sha256:12", "invalid digest format"),
+        ("ADAPTER x", "ADAPTER x: upload the file first (POST /api/blobs/sha256:…), then ADAPTER its digest"),
         ("DRAFT x", "this server does not serve DRAFT yet"),
         (
             "FROM ./model.gguf",

@@ -24,14 +24,13 @@ UNSUPPORTED = "unsupported quantization type Q5_0 - supported types are F32, F16
         ({"model": "x", "files": {"a//b": SHA}}, 400, "file path must be relative"),
         ({"model": "x", "files": {"a": ""}}, 400, "invalid digest format"),
         ({"model": "x", "files": {}}, 400, "unknown type"),
-        ({"model": "x", "files": {"m.safetensors": SHA}}, 400,
-         "this server does not serve creating from safetensors yet"),
-        ({"model": "x", "from": "m", "template": "{{ .Prompt"}, 400,
-         "template error: this server does not serve TEMPLATE yet"),
+        ({"model": "x", "files": {"pytorch_model.bin": SHA}}, 400, specs.PICKLED),
         ({"model": "x", "from": "m", "adapters": {"a": SHA, "b": SHA}}, 400,
          "only one adapter is currently supported"),
         ({"model": "x", "from": "m", "adapters": {"a": "zz"}}, 400, "invalid digest format"),
-        ({"model": "x", "from": "m", "adapters": {"a": SHA}}, 400, "this server does not serve ADAPTER yet"),
+        ({"model": "x", "modelfile": "FROM m\nADAPTER ./a.gguf"}, 400,
+         "ADAPTER ./a.gguf: upload the file first (POST /api/blobs/sha256:…), then ADAPTER its digest"),
+        ({"model": "x", "modelfile": "FROM m\nREQUIRES one"}, 400, "requires must be a valid semver (e.g. 0.14.0)"),
         ({"model": "x", "from": "m", "draft_quantize": "q4"}, 400, "--draft-quantize requires a DRAFT model"),
         ({"model": "x", "from": "m", "remote_host": "h"}, 400, "this server does not serve remote_host yet"),
         ({"model": "x", "from": "m", "quantize": "q5_0"}, 500, UNSUPPORTED),
@@ -50,8 +49,12 @@ def test_a_wrong_body_is_refused_in_the_contracts_words(body: dict[str, Any], st
     assert (caught.value.status, caught.value.message) == (status, error)
 
 
-def test_the_template_that_show_prints_for_none_counts_as_none() -> None:
-    assert specs.from_body({"model": "x", "from": "m", "template": "{{ .Prompt }}"}) == CreateSpec("x", "m")
+def test_a_modelfile_says_what_the_fields_say() -> None:
+    text = f"FROM m\nTEMPLATE {{{{ .Prompt }}}}!\nADAPTER @{SHA}\nLICENSE a\nLICENSE b\nREQUIRES 0.14.0\n"
+    fields = {"from": "m", "template": "{{ .Prompt }}!", "adapters": {"adapter.gguf": SHA}, "license": ["a", "b"]}
+    by_text = specs.from_body({"name": "x", "modelfile": text, "quantize": "q4_k"})
+    assert by_text == specs.from_body({"model": "x", **fields, "requires": "0.14.0", "quantization": "q4_k"})
+    assert by_text.adapters == {"adapter.gguf": SHA}
 
 
 def test_a_license_may_be_one_text_or_several() -> None:
