@@ -34,6 +34,8 @@ ALLOWED_HEADERS = (
     "X-Stainless-Package-Version,X-Stainless-Poll-Helper,X-Stainless-Retry-Count,X-Stainless-Runtime,"
     "X-Stainless-Runtime-Version,X-Stainless-Timeout"
 )
+ANTHROPIC_PATH = "/v1/messages"
+ANTHROPIC_HEADERS = ",X-Api-Key,Anthropic-Version,Anthropic-Beta,Anthropic-Dangerous-Direct-Browser-Access"
 ALLOWED_METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 MAX_AGE_SECONDS = "43200"
 
@@ -86,7 +88,8 @@ def is_guarded(path: str) -> bool:
 def preflight(request: HttpRequest, origin: str) -> HttpResponse:
     reply = _empty(204)
     reply["Access-Control-Allow-Methods"] = ALLOWED_METHODS
-    reply["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+    more = ANTHROPIC_HEADERS if request.path.startswith(ANTHROPIC_PATH) else ""
+    reply["Access-Control-Allow-Headers"] = ALLOWED_HEADERS + more
     reply["Access-Control-Max-Age"] = MAX_AGE_SECONDS
     _with_origin(reply, origin)
     if "*" not in settings.ORIGINS:

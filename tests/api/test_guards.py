@@ -213,3 +213,8 @@ def test_pages_are_left_to_csrf() -> None:
 )
 def test_the_websockets_ask_the_same_question(origin: str, host: str, allowed: bool) -> None:
     assert guards.origin_allowed(origin, host) is allowed
+
+
+def test_a_preflight_of_anthropic_s_client_may_send_its_headers() -> None:
+    reply = send("OPTIONS", "/v1/messages", Origin="http://localhost:3000")
+    assert "X-Api-Key" in reply["Access-Control-Allow-Headers"]

@@ -22,6 +22,7 @@ from apps.api.ollama.decode import (
     list_of,
     map_of,
     mismatch,
+    record,
     struct,
 )
 from apps.api.ollama.quoting import quoted
@@ -62,9 +63,22 @@ def _read_licenses(value: Any, path: Path) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
+def _read_property_type(value: Any, path: Path) -> str | list[str]:
+    """One word or a list of words; a list of one is written back as the word."""
+    words: list[str] = list(list_of(STRING).read([value] if isinstance(value, str) else value, path))
+    return words[0] if len(words) == 1 else words
+
+
+def listed(kind: GoType) -> GoType:
+    """A Go slice, as a list: it stands inside of values that stay as plain as JSON."""
+    slice_of = list_of(kind)
+    return GoType(slice_of.name, lambda value, path: list(slice_of.read(value, path)), zero=[])
+
+
 KEEP_ALIVE = GoType("api.Duration", _read_keep_alive, null=None)
 THINK = GoType("api.ThinkValue", _read_think, null=None)
 ARGUMENTS = GoType("api.ToolCallFunctionArguments", _read_arguments, null=None)
+PROPERTY_TYPE = GoType("api.PropertyType", _read_property_type, zero="")
 LICENSES = GoType("interface {}", _read_licenses, zero=(), null=())
 
 
@@ -92,19 +106,30 @@ class Message:
     tool_call_id: str = go(STRING)
 
 
-@dataclass(frozen=True)
-class ToolFunction:
-    name: str = go(STRING)
-    description: str = go(STRING)
-    parameters: dict[str, Any] | None = go(map_of(ANY))
-
-
-@dataclass(frozen=True)
-class Tool:
-    type: str = go(STRING)
-    function: ToolFunction = go(struct(ToolFunction))
-
-
+# Definitions of tools stay plain, in the order given, without the keywords that Ollama has no field for.
+_PROPERTY: dict[str, GoType] = {}
+PROPERTY = record("api.ToolProperty", _PROPERTY)
+_PROPERTY |= {
+    "anyOf": listed(PROPERTY),
+    "type": PROPERTY_TYPE,
+    "items": ANY,
+    "description": STRING,
+    "enum": listed(ANY),
+    "properties": map_of(PROPERTY),
+    "required": listed(STRING),
+}
+PARAMETERS = record(
+    "api.ToolFunctionParameters",
+    {
+        "type": STRING,
+        "$defs": ANY,
+        "items": ANY,
+        "required": listed(STRING),
+        "properties": map_of(PROPERTY),
+    },
+)
+FUNCTION = record("api.ToolFunction", {"name": STRING, "description": STRING, "parameters": PARAMETERS})
+TOOL = record("api.Tool", {"type": STRING, "items": ANY, "function": FUNCTION})
 MESSAGES = list_of(struct(Message, alias="Alias"), "[]api.Message")
 
 
@@ -134,7 +159,7 @@ class GenerateRequest:
 class ChatRequest:
     model: str = go(STRING)
     messages: tuple[Message, ...] = go(MESSAGES)
-    tools: tuple[Tool, ...] = go(list_of(struct(Tool), "api.Tools"))
+    tools: tuple[dict[str, Any], ...] = go(list_of(TOOL, "api.Tools"))
     stream: bool | None = go(BOOL, optional=True)
     format: Any = go(RAW)
     keep_alive: float | None = go(KEEP_ALIVE)

@@ -166,7 +166,7 @@ def _is_int64(text: str) -> bool:
 
 
 def _read_any(value: Any, path: Path) -> Any:
-    return _plain(value, path, 0)
+    return _plain(value, path, len(path))
 
 
 def _plain(value: Any, path: Path, depth: int) -> Any:
@@ -264,6 +264,24 @@ def struct(kind: type[Any], *, alias: str = "") -> GoType:
         return _read_struct(kind, value, (alias,) if alias else path)
 
     return GoType(f"api.{alias or kind.__name__}", read, zero=kind())
+
+
+def record(name: str, kinds: Mapping[str, GoType]) -> GoType:
+    """A nested struct as a dict: the names declared in `kinds`, in the order of the body; null counts as absent.
+
+    `kinds` may be filled later, so that a type can hold itself.
+    """
+
+    def read(value: Any, path: Path) -> dict[str, Any]:
+        if not isinstance(value, _Object):
+            raise mismatch(value, path, name)
+        if len(path) > MAX_DEPTH:
+            raise Problem("invalid", syntax.TOO_DEEP)
+        folded = {_fold(declared): declared for declared in kinds}
+        named = [(key if key in kinds else folded.get(_fold(key), ""), item) for key, item in value]
+        return {key: kinds[key].read(item, (*path, key)) for key, item in named if key and item is not None}
+
+    return GoType(name, read, zero={})
 
 
 _Schema = tuple[Mapping[str, tuple[str, GoType, Any]], Mapping[str, str]]

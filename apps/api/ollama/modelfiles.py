@@ -8,6 +8,7 @@ from django.conf import settings
 
 from apps.api.ollama.bodies import CreateRequest, Message
 from apps.errors import Problem
+from apps.inference.prompt.gotemplate import Template, TemplateError
 from apps.registry import modelfile, specs
 from apps.registry.specs import CreateSpec
 
@@ -22,7 +23,17 @@ def spec_of(body: CreateRequest) -> CreateSpec:
         data["modelfile"] = _read(body.path)
     if _has_nul(data):
         raise Problem("invalid", "a model's texts must not contain the character U+0000")
-    return specs.from_body(data)
+    spec = specs.from_body(data)
+    check_template(spec.template)
+    return spec
+
+
+def check_template(text: str) -> None:
+    """Raises Problem("invalid") with the contract's text for what is no Go template."""
+    try:
+        Template.parse(text)
+    except TemplateError as error:
+        raise Problem("invalid", f"template error: {error}") from error
 
 
 def _as_data(body: CreateRequest) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """How a log's entries become the HTTP reply of the native API (the protocol of apps.streams.pending.Renderer)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.http import HttpResponse
 
 from apps.api import problems
+from apps.api.inference import broken_off
 from apps.api.ollama import wire
 from apps.errors import Problem
-from apps.inference.types import END, ERROR, PROGRESS, TEXT
+from apps.inference.types import END, ERROR, PROGRESS, RENDERED, TEXT, THINKING, TOOL_CALLS
 from apps.streams.log import Entry
 
 NDJSON = "application/x-ndjson"
@@ -26,13 +27,6 @@ def failure(problem: Problem, *, content_type: str = JSON) -> HttpResponse:
     return reply
 
 
-def broken_off(reason: str) -> Problem | None:
-    """A run that ended without an answer's end: the caller is told so instead of being left with half a text."""
-    if reason == "cancelled":
-        return Problem("cancelled", "request canceled")
-    return Problem("internal", "the answer was broken off by an error") if reason == "error" else None
-
-
 class GenerationRenderer:
     """A run of generate or chat."""
 
@@ -42,11 +36,14 @@ class GenerationRenderer:
         self._reply = reply
 
     def lines(self, entry: Entry) -> Iterable[bytes]:
-        if entry.kind == TEXT:
-            return (self._reply.text(entry.data["t"]),)
+        data = entry.data
+        if entry.kind == TEXT and "lp" not in data:
+            return (self._reply.text(data["t"]),)
+        if entry.kind in SAYING:
+            return (self._reply.line(SAYING[entry.kind](data)),)
         if entry.kind == END:
-            return (self._end(entry.data),)
-        return (wire.line(wire.error_body(Problem.from_data(entry.data))),) if entry.kind == ERROR else ()
+            return (self._end(data),)
+        return (wire.line(wire.error_body(Problem.from_data(data))),) if entry.kind == ERROR else ()
 
     def _end(self, data: dict[str, Any]) -> bytes:
         problem = broken_off(data["reason"])
@@ -55,10 +52,46 @@ class GenerationRenderer:
     def whole(self, entries: Sequence[Entry]) -> HttpResponse:
         end = entries[-1].data
         problem = broken_off(end["reason"])
-        if problem:
-            return failure(problem)
-        text = "".join(entry.data["t"] for entry in entries if entry.kind == TEXT)
-        return json_reply(self._reply.last(end, text))
+        return failure(problem) if problem else json_reply(self._reply.last(end, gathered(entries)))
+
+    def failure(self, problem: Problem) -> HttpResponse:
+        return failure(problem)
+
+
+SAYING: dict[str, Callable[[dict[str, Any]], wire.Said]] = {
+    TEXT: lambda data: wire.Said(text=data["t"], logprobs=data.get("lp", ())),
+    THINKING: lambda data: wire.Said(thinking=data["t"], logprobs=data.get("lp", ())),
+    TOOL_CALLS: lambda data: wire.Said(calls=data["calls"]),
+}
+
+
+def gathered(entries: Iterable[Entry]) -> wire.Said:
+    """All that the frames of a reply say, in one piece."""
+    pieces = [SAYING[entry.kind](entry.data) for entry in entries if entry.kind in SAYING]
+    return wire.Said(
+        text="".join(piece.text for piece in pieces),
+        thinking="".join(piece.thinking for piece in pieces),
+        calls=[call for piece in pieces for call in piece.calls],
+        logprobs=[each for piece in pieces for each in piece.logprobs],
+    )
+
+
+class DebugRenderer:
+    """A run that only renders its prompt: one object, also for a caller that asked for a stream."""
+
+    content_type = JSON
+
+    def __init__(self, reply: wire.Reply) -> None:
+        self._reply = reply
+
+    def lines(self, entry: Entry) -> Iterable[bytes]:
+        return (wire.line(self._reply.rendered(entry.data)),) if entry.kind == RENDERED else ()
+
+    def whole(self, entries: Sequence[Entry]) -> HttpResponse:
+        for entry in entries:
+            if entry.kind == RENDERED:
+                return json_reply(self._reply.rendered(entry.data))
+        return failure(broken_off(entries[-1].data["reason"]) or Problem("internal", "the prompt was not rendered"))
 
     def failure(self, problem: Problem) -> HttpResponse:
         return failure(problem)

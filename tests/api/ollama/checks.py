@@ -1,19 +1,15 @@
 """The numbered conformance checks of the wire contract: which test carries which, and which issue serves the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 ALL = range(1, 119)
-INFERENCE = "the inference API: templates, tools, thinking, format, images, suffix, logprobs, embeddings"
-DIALECTS = "the OpenAI and Anthropic dialects"
 REGISTRY = "pull and push"
 
-LATER: dict[int, str] = {
-    **dict.fromkeys([27, 29, 34, 36, 46, 51, 52, 59, 60, 62, 63, 65, 66], INFERENCE),
-    **dict.fromkeys([90, 92, 93, 94, 95, 96], REGISTRY),
-    **dict.fromkeys(range(97, 115), DIALECTS),
-}
+LATER: dict[int, str] = dict.fromkeys([90, 92, 93, 94, 95, 96], REGISTRY)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +22,13 @@ def check(*numbers: int) -> Callable[[F], F]:
         return test
 
     return mark
+
+
+def carriers() -> Iterator[ModuleType]:
+    """All modules of conformance tests, of every dialect."""
+    tests = Path(__file__).parents[2]
+    for path in sorted(tests.rglob("test_conformance*.py")):
+        yield import_module(".".join(("tests", *path.relative_to(tests).with_suffix("").parts)))
 
 
 def carried_by(*modules: ModuleType) -> set[int]:

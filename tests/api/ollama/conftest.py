@@ -77,10 +77,15 @@ def make_model(db: None) -> MakeModel:
 
 @pytest.fixture
 def api(caller: Caller, alice: User, make_model: MakeModel) -> httpx.Client:
-    """alice's client, beside her models `plain`, `emb` and `think`, as section 26 of the contract names them."""
+    """alice's client, beside her models: `plain`, `emb` and `think` as section 26 of the contract names them.
+
+    `able` can do all that text may be asked for, `eyes` sees images.
+    """
     make_model("plain", alice)
     make_model("emb", alice, capabilities=["embedding"])
     make_model("think", alice, capabilities=["completion", "thinking"])
+    make_model("able", alice, capabilities=["completion", "tools", "insert", "thinking"])
+    make_model("eyes", alice, capabilities=["completion", "vision"])
     return caller(alice)
 
 

@@ -4,11 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-_FILE = Path(__file__).parents[2] / "wire" / "ollama.jsonl"
+_WIRE = Path(__file__).parents[2] / "wire"
 
-EXCHANGES: dict[str, dict[str, Any]] = {
-    exchange["name"]: exchange for exchange in map(json.loads, _FILE.read_text("utf-8").splitlines())
-}
+
+def _named(file: str) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in map(json.loads, (_WIRE / file).read_text("utf-8").splitlines())}
+
+
+EXCHANGES = _named("ollama.jsonl")
+FRAMES = _named("frames.jsonl")
+PICTURE = (  # a PNG of 8 x 8 pixels
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC"
+)
 
 
 def body_of(name: str) -> Any:

@@ -1,32 +1,24 @@
 """The contract's checks that need no model's words, and the account of all 118."""
 
 import json
-import sys
 from typing import Any
 
 import httpx
 import pytest
 
 from apps.accounts.models import User
-from tests.api.ollama import (
-    checks,
-    test_conformance_chat,
-    test_conformance_generate,
-    test_conformance_models,
-    test_conformance_server,
-)
+from tests.api.ollama import checks
 from tests.api.ollama.checks import check
 from tests.api.ollama.conftest import Caller, MakeModel
 from tests.api.ollama.recordings import EXCHANGES
 from tests.api.ollama.test_failures import Failure, assert_fails, chat, generate
 
-OTHERS = (test_conformance_chat, test_conformance_generate, test_conformance_models, test_conformance_server)
 BODIES = ["generate", "chat", "embed", "embeddings", "create", "copy", "show", "pull", "push"]
 THINK = '("high", "medium", "low", "max", true, or false)'
 
 
 def test_every_check_is_carried_or_left_to_an_issue_that_is_named() -> None:
-    built = checks.carried_by(sys.modules[__name__], *OTHERS)
+    built = checks.carried_by(*checks.carriers())
     assert built | set(checks.LATER) == set(checks.ALL)
     assert built & set(checks.LATER) == set()
 
@@ -258,9 +250,7 @@ def test_the_recorded_failures_are_repeated(caller: Caller, alice: User, make_mo
 
 
 OURS = {
-    "generate-bad-template": checks.INFERENCE,
     "create-quantize-quantized": "a job finds it: test_conformance_models",
-    "create-bad-template": checks.INFERENCE,
     "host-foreign": "the guards' own tests",
     "cors-foreign": "the guards' own tests",
 }

@@ -144,6 +144,29 @@ def test_the_stock_client_makes_copies_and_deletes_its_own_models(sdk: ollama.Cl
     sdk.delete("mine")
 
 
+def test_the_stock_client_calls_tools_and_is_shown_probabilities(sdk: ollama.Client) -> None:
+    def get_weather(city: str) -> str:
+        """Get the weather of a city
+
+        Args:
+            city: the city
+        """
+        return f"11 degrees in {city}"
+
+    messages = [{"role": "user", "content": "What is the weather in Paris? Use the tool."}]
+    said = sdk.chat(MODEL, messages, tools=[get_weather], options={"temperature": 0, "num_predict": 64})
+    assert said.message.tool_calls
+    called = said.message.tool_calls[0].function
+    assert (called.name, called.arguments) == ("get_weather", {"city": "Paris"})
+    answered = {"role": "tool", "tool_name": called.name, "content": get_weather(**called.arguments)}
+    again = sdk.chat(MODEL, [*messages, said.message, answered], options={"temperature": 0, "num_predict": 24})
+    assert again.message.content or again.message.tool_calls
+    options = {"temperature": 0, "num_predict": 2}
+    likely = sdk.generate(MODEL, "Say hello", logprobs=True, top_logprobs=2, options=options)
+    assert likely.logprobs
+    assert [len(item.top_logprobs or []) for item in likely.logprobs] == [2, 2]
+
+
 def test_the_stock_client_is_told_what_is_wrong(sdk: ollama.Client) -> None:
     with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as raised:
         sdk.chat("nope", [{"role": "user", "content": "hi"}])

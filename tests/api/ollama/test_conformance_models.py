@@ -16,6 +16,7 @@ from tests.api.ollama.checks import check
 from tests.api.ollama.conftest import MODEL
 from tests.api.ollama.recordings import body_of, shape
 from tests.api.ollama.speaking import answer, chat, lines, loaded
+from tests.registry.checkpoints import decoder
 from tests.server import Server
 
 ZEROS = "sha256:" + "0" * 64
@@ -107,6 +108,34 @@ def test_a_create_that_fails_in_its_job_says_so(live: httpx.Client) -> None:
     assert "x:latest" not in tags(live)
 
 
+@check(73)
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [
+        ("{{ .Prompt", body_of("create-bad-template")["error"]),
+        ("{{ foo }}", 'template error: template: :1: function "foo" not defined'),
+        ("{{ if .Prompt }}", "template error: template: :1: unexpected EOF"),
+        ("{{ end }}", "template error: template: :1: unexpected {{end}}"),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_bad_template_is_refused_in_gos_words(live: httpx.Client, template: str, error: str, stream: bool) -> None:
+    bodies = [{"model": "x", "from": MODEL, "template": template}]
+    bodies += [{"model": "x", "modelfile": f"FROM {MODEL}\nTEMPLATE {template}"}]
+    for body in bodies:
+        reply = live.post("/api/create", json={**body, "stream": stream})
+        assert (reply.status_code, reply.json()) == (400, {"error": error})
+
+
+def test_a_template_is_stored_and_shown(live: httpx.Client) -> None:
+    template = "{{ .System }} USER: {{ .Prompt }} {{ .Suffix }}"
+    create(live, "templated", template=template)
+    shown = show(live, "templated")
+    assert shown["template"] == template
+    assert f"TEMPLATE {template}" in shown["modelfile"]
+    assert shown["capabilities"] == ["completion", "insert"]
+
+
 @check(75)
 @pytest.mark.parametrize(("given", "shown"), [("MIT", "MIT"), (["a", "b"], "a\nb")])
 def test_licenses_are_one_text_or_many(live: httpx.Client, given: Any, shown: str) -> None:
@@ -163,6 +192,40 @@ def test_an_uploaded_gguf_becomes_a_model(live: httpx.Client, tiny: bytes) -> No
     said = lines(live, "/api/create", {"model": "tiny", "files": {"tiny.gguf": digest}})
     assert (said[0], said[-1]) == ({"status": "parsing GGUF"}, {"status": "success"})
     assert tags(live)["tiny:latest"]["details"]["format"] == "gguf"
+
+
+def uploaded(client: httpx.Client, content: bytes) -> str:
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert client.post(f"/api/blobs/{digest}", content=content).status_code in (200, 201)
+    return digest
+
+
+@check(74)
+def test_safetensors_are_converted_quantised_and_answer(live: httpx.Client, tmp_path: Path) -> None:
+    """A tiny model of random weights: what it says is noise, but that it says it shows that every part fits."""
+    files = decoder("Qwen2ForCausalLM", dtype="F16").save(tmp_path)
+    digests = {name: uploaded(live, path.read_bytes()) for name, path in files.items()}
+    said = [line["status"] for line in lines(live, "/api/create", {"model": "own", "files": digests})]
+    assert (said[0], said[-1]) == ("converting model", "success")
+    assert show(live, "own")["details"]["quantization_level"] == "F16"
+    for alias in ("quantize", "quantization"):
+        steps = lines(live, "/api/create", {"model": "own-q8", "from": "own", alias: "q8_0"})
+        first = next(line for line in steps if "total" in line)
+        assert (first["status"], first["digest"]) == ("quantizing F16 model to Q8_0", "0" * 19)
+        assert "verifying conversion" in [line["status"] for line in steps]
+    assert show(live, "own-q8")["details"]["quantization_level"] == "Q8_0"
+    for name in ("own", "own-q8"):
+        body = {"model": name, "prompt": "hello", "raw": True, "options": {"num_predict": 4, "num_ctx": 64}}
+        assert answer(live, "/api/generate", body)["eval_count"] >= 1
+
+
+def test_an_architecture_that_cannot_be_converted_is_a_sentence(live: httpx.Client, tmp_path: Path) -> None:
+    checkpoint = decoder("Qwen2ForCausalLM")
+    checkpoint.config["architectures"] = ["MambaForCausalLM"]
+    digests = {name: uploaded(live, path.read_bytes()) for name, path in checkpoint.save(tmp_path).items()}
+    reply = live.post("/api/create", json={"model": "x", "files": digests, "stream": False})
+    assert reply.status_code == 400
+    assert reply.json()["error"].startswith("unsupported architecture MambaForCausalLM")
 
 
 @check(81)

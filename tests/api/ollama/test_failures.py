@@ -12,7 +12,6 @@ from tests.api.ollama.conftest import Caller, MakeModel
 
 ZEROS = "sha256:" + "0" * 64
 HELLO = [{"role": "user", "content": "hi"}]
-NOT_YET = '"{}" is not served yet; send the request without it'
 THINK = '(must be "high", "medium", "low", "max", true, or false)'
 PIXEL = "iVBORw0KGgo="
 
@@ -92,12 +91,9 @@ GENERATE = [
         images=["%%%"],
     ),
     generate(400, '"plain" does not support images', images=[PIXEL]),
-    generate(400, NOT_YET.format("template"), template="{{ .Prompt }}"),
-    generate(400, NOT_YET.format("format"), format="json"),
-    generate(400, NOT_YET.format("format"), format={"type": "object"}),
-    generate(400, NOT_YET.format("logprobs"), logprobs=True),
-    generate(400, NOT_YET.format("_debug_render_only"), _debug_render_only=True),
-    generate(400, NOT_YET.format("think"), think=True, model="think"),
+    generate(500, "template: :1: unclosed action", template="{{ .Prompt"),
+    generate(400, '"emb" does not support thinking', model="emb", think=True),
+    generate(400, "an image could not be read: send a whole PNG, JPEG, WebP or GIF", images=[PIXEL], model="eyes"),
 ]
 
 CHAT = [
@@ -126,12 +122,16 @@ CHAT = [
     ),
     chat(
         400,
-        NOT_YET.format("messages.tool_calls"),
-        messages=[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}],
+        "json: cannot unmarshal string into ChatRequest.tools.0.function of type api.ToolFunction",
+        tools=[{"function": "f"}],
     ),
-    chat(400, NOT_YET.format("messages.thinking"), messages=[{"role": "assistant", "thinking": "hm"}]),
+    chat(
+        400,
+        "an image could not be read: send a whole PNG, JPEG, WebP or GIF",
+        messages=[{"role": "user", "images": [PIXEL]}],
+        model="eyes",
+    ),
     chat(400, '"plain" does not support images', messages=[{"role": "user", "images": [PIXEL]}]),
-    chat(400, NOT_YET.format("format"), format="json"),
     chat(500, 'invalid format: "[]"; expected "json" or a valid JSON Schema object', format=[]),
     chat(500, 'option "seed" must be of type integer', options={"seed": "x"}),
 ]
@@ -145,10 +145,8 @@ EMBED = [
         for value in (5, 0, False, [1], {}, {"a": "b"}, ["a", None])
     ],
     Failure("/api/embed", {"model": "a b", "input": "x"}, 400, "invalid model name"),
-    Failure("/api/embed", {"model": "emb", "input": "x"}, 501, "this server does not serve embeddings yet"),
     Failure("/api/embeddings", {"prompt": "x"}, 400, "model is required"),
     Failure("/api/embeddings", {"model": "nope"}, 404, 'model "nope" not found, try pulling it first'),
-    Failure("/api/embeddings", {"model": "emb", "prompt": "x"}, 501, "this server does not serve embeddings yet"),
 ]
 
 MODELS = [

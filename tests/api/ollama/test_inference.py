@@ -11,14 +11,19 @@ import httpx
 import pytest
 import redis
 from django.conf import settings
+from django.http import HttpResponse
 
 from apps.accounts.models import User
+from apps.api.inference import Announcing
+from apps.api.ollama import wire
+from apps.api.ollama.renderers import GenerationRenderer
 from apps.errors import Problem
 from apps.inference.models import Run
-from apps.inference.types import END, ERROR, PROGRESS, TEXT, Request, RunEnd
+from apps.inference.types import END, ERROR, PROGRESS, RENDERED, TEXT, THINKING, TOOL_CALLS, Request, RunEnd
 from apps.streams import log
+from apps.streams.log import Entry
 from tests.api.ollama.conftest import Caller, MakeModel
-from tests.api.ollama.recordings import body_of, shape
+from tests.api.ollama.recordings import PICTURE, body_of, shape
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a reply that waits for its log gives its connection back
 
@@ -153,6 +158,82 @@ def test_what_counts_as_absent_is_not_refused(api: httpx.Client, alice: User) ->
         assert ask(api, "/api/generate", **empty, options=None, context=None).status_code == 200
     with runner(alice, HELLO):
         assert ask(api, "/api/chat", **{**empty, "format": None, "think": None}).status_code == 200
+
+
+def test_tools_thinking_and_format_reach_the_run(api: httpx.Client, alice: User) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "minimum": 1}}}
+    fields = {"model": "able", "tools": [tool], "format": {"type": "object"}, "logprobs": True, "top_logprobs": 2}
+    with runner(alice, HELLO):
+        assert ask(api, "/api/chat", **fields).status_code == 200
+    request = Request.from_data(stored(Run.objects.get())["request"])
+    assert request.tools == ({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}},)
+    assert (request.think, request.logprobs) == (True, 2)
+    assert request.format is not None
+    assert request.format.schema == {"type": "object"}
+
+
+def test_suffix_template_and_images_reach_the_run(api: httpx.Client, alice: User) -> None:
+    with runner(alice, HELLO):
+        assert ask(api, "/api/generate", model="able", suffix="end", template="{{ .Prompt }}").status_code == 200
+    run = Run.objects.get()
+    request = Request.from_data(stored(run)["request"])
+    assert (request.suffix, request.template) == ("end", "{{ .Prompt }}")
+    run.delete()
+    with runner(alice, HELLO):
+        assert ask(api, "/api/generate", model="eyes", images=[PICTURE]).status_code == 200
+    assert Request.from_data(stored(Run.objects.get())["request"]).images == (PICTURE,)
+
+
+def test_thinking_and_calls_stand_beside_the_content(api: httpx.Client, alice: User) -> None:
+    calls = [{"id": "call_aaaaaaaa", "name": "f", "arguments": {"b": 1, "a": 2}}]
+    frames = [(THINKING, {"t": "hm"}), (TEXT, {"t": "I call."}), (TOOL_CALLS, {"calls": calls}), (END, ENDED)]
+    with runner(alice, frames):
+        said = ask(api, "/api/chat", model="able").json()["message"]
+    assert (said["content"], said["thinking"]) == ("I call.", "hm")
+    function = {"index": 0, "name": "f", "arguments": {"b": 1, "a": 2}}
+    assert said["tool_calls"] == [{"id": "call_aaaaaaaa", "function": function}]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+def test_a_prompt_to_be_shown_is_one_object(api: httpx.Client, alice: User, path: str, stream: bool) -> None:
+    with runner(alice, [(RENDERED, {"text": "<|user|>hi", "images": 1}), (END, RunEnd("stop").as_data())]):
+        reply = ask(api, path, stream=stream, _debug_render_only=True)
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert reply.json()["_debug_info"] == {"rendered_template": "<|user|>hi", "image_count": 1}
+    assert Request.from_data(stored(Run.objects.get())["request"]).render_only
+
+
+def test_a_shortened_prompt_is_told_in_a_header_and_in_the_reply(api: httpx.Client, alice: User) -> None:
+    dropped = (PROGRESS, {"stage": "prompt", "dropped_tokens": 120})
+    end = RunEnd("stop", prompt_tokens=500, dropped_tokens=120).as_data()
+    with runner(alice, [(PROGRESS, {"stage": "loading", "fraction": 1.0}), dropped, *HELLO[:2], (END, end)]):
+        reply = ask(api, "/api/chat")
+    assert reply.headers["X-Corral-Dropped-Tokens"] == "120"
+    assert reply.json()["prompt_dropped_count"] == 120
+
+
+def test_a_stream_has_the_header_before_its_first_line() -> None:
+    reply = HttpResponse()
+    renderer = Announcing(GenerationRenderer(wire.Reply("m", chat=True, started_ns=0)), reply)
+    assert not list(renderer.lines(Entry("1-0", PROGRESS, {"stage": "prompt", "dropped_tokens": 120})))
+    assert reply["X-Corral-Dropped-Tokens"] == "120"
+    assert list(renderer.lines(Entry("1-1", TEXT, {"t": "a"})))
+    assert renderer.content_type == "application/x-ndjson"
+
+
+def test_a_prompt_that_fits_is_told_nowhere(api: httpx.Client, alice: User) -> None:
+    with runner(alice, [(PROGRESS, {"stage": "prompt", "dropped_tokens": 0}), *HELLO]):
+        reply = ask(api, "/api/chat")
+    assert "X-Corral-Dropped-Tokens" not in reply.headers
+    assert "prompt_dropped_count" not in reply.json()
+
+
+def test_an_error_of_the_renderer_keeps_its_status(api: httpx.Client, alice: User) -> None:
+    problem = Problem("invalid", "template: :1: nil data; no entry for key", status=500)
+    with runner(alice, [(ERROR, problem.as_data())]):
+        reply = ask(api, "/api/generate", template="{{ .Prompt }}")
+    assert (reply.status_code, reply.json()) == (500, {"error": problem.message})
 
 
 def test_a_model_of_the_library_is_for_all_and_anothers_for_nobody(

@@ -54,6 +54,21 @@ def test_messages_are_stored_with_their_roles_in_lower_case() -> None:
     assert list(spec.messages) == [{"role": "user", "content": "hi"}]
 
 
+@pytest.mark.parametrize("how", ["template", "modelfile"])
+def test_a_template_that_is_none_is_refused_before_a_job_begins(how: str) -> None:
+    fields = {
+        "template": {"base": "plain", "template": "{{ .Prompt"},
+        "modelfile": {"modelfile": "FROM m\nTEMPLATE {{"},
+    }
+    with pytest.raises(Problem, match="template error: template: :1: unclosed action"):
+        spec_of(CreateRequest(model="x", **fields[how]))
+
+
+def test_a_template_that_is_one_goes_into_the_spec() -> None:
+    spec = spec_of(CreateRequest(model="x", base="plain", template="{{ range .Messages }}{{ .Content }}{{ end }}"))
+    assert spec.template == "{{ range .Messages }}{{ .Content }}{{ end }}"
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"system": "a\x00"}, {"parameters": {"stop": ["\x00"]}}, {"license": ("\x00",)}, {"info": {"\x00": 1}}],

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.api.ollama import wire
-from apps.api.ollama.renderers import GenerationRenderer, JobRenderer, LoadRenderer
+from apps.api.ollama.renderers import DebugRenderer, GenerationRenderer, JobRenderer, LoadRenderer
 from apps.errors import Problem
-from apps.inference.types import END, ERROR, PROGRESS, TEXT, RunEnd
+from apps.inference.types import END, ERROR, PROGRESS, RENDERED, TEXT, TOOL_CALLS, RunEnd
 from apps.streams.log import Entry
-from tests.api.ollama.recordings import body_of, shape
+from tests.api.ollama.recordings import FRAMES, body_of, shape
 
 ENDED = RunEnd(
     "length", prompt_tokens=31, output_tokens=8, load_ns=5, prompt_ns=23_452_000, eval_ns=732_318_000, context=(1, 2)
@@ -50,6 +50,56 @@ def test_a_whole_reply_has_the_recorded_shape_and_all_the_text(chat: bool, recor
     assert shape(said) == shape(body_of(recorded))
     assert (said["message"]["content"] if chat else said["response"]) == "Hello"
     assert reply["Content-Type"] == "application/json; charset=utf-8"
+
+
+def ordered(said: Any) -> str:
+    """The bytes of an object, order and all, without what is another each time."""
+    return wire.dumps(
+        {key: value for key, value in said.items() if key not in ("model", "created_at", "total_duration")}
+    )
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_golden_frames_become_the_golden_lines(name: str) -> None:
+    golden = FRAMES[name]
+    frames = [entry(*frame) for frame in golden["frames"]]
+    said = lines(GenerationRenderer(a_reply(chat=golden["chat"])), *frames)
+    assert list(map(ordered, said)) == list(map(wire.dumps, golden["lines"]))
+    assert all(list(line)[:2] == ["model", "created_at"] for line in said)
+    whole = GenerationRenderer(a_reply(chat=golden["chat"])).whole(frames)
+    assert ordered(json.loads(whole.content)) == wire.dumps(golden["whole"])
+
+
+@pytest.mark.parametrize(("chat", "recorded"), [(False, "generate-render-only"), (True, "chat-render-only")])
+def test_a_prompt_to_be_shown_has_the_recorded_shape(chat: bool, recorded: str) -> None:
+    frames = [entry(PROGRESS, {"stage": "loading"}), entry(RENDERED, {"text": "<a>", "images": 0}), entry(END, ENDED)]
+    said = json.loads(DebugRenderer(a_reply(chat=chat)).whole(frames).content)
+    golden = body_of(recorded)
+    assert shape(said) == shape(golden)
+    assert said["_debug_info"] == {"rendered_template": "<a>"}
+    assert (said["done"], said.get("message")) == (False, golden.get("message"))
+
+
+def test_a_prompt_to_be_shown_says_how_many_images_it_has() -> None:
+    renderer = DebugRenderer(a_reply())
+    said = json.loads(renderer.whole([entry(RENDERED, {"text": "x", "images": 2}), entry(END, ENDED)]).content)
+    assert said["_debug_info"] == {"rendered_template": "x", "image_count": 2}
+    assert renderer.whole([entry(END, {"reason": "cancelled"})]).status_code == 499
+    assert renderer.whole([entry(END, {"reason": "stop"})]).status_code == 500
+
+
+def test_what_json_cannot_say_never_breaks_a_reply() -> None:
+    infinite = [
+        {"token": "a", "logprob": float("-inf"), "bytes": [97], "top": [{"token": "b", "logprob": float("nan")}]}
+    ]
+    call = {"id": "call_1", "name": "f", "arguments": {"a": [1e999, {"b": -1e999}], "c": 1.5}}
+    said = lines(
+        GenerationRenderer(a_reply(chat=True)),
+        entry(TEXT, {"t": "a", "lp": infinite}),
+        entry(TOOL_CALLS, {"calls": [call]}),
+    )
+    assert said[0]["logprobs"][0]["logprob"] == said[0]["logprobs"][0]["top_logprobs"][0]["logprob"] == -9999.0
+    assert said[1]["message"]["tool_calls"][0]["function"]["arguments"] == {"a": [None, {"b": None}], "c": 1.5}
 
 
 def test_a_raw_reply_and_a_chat_carry_no_context() -> None:

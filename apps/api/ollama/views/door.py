@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import structlog
 from django.http import HttpRequest
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.negotiation import BaseContentNegotiation
@@ -65,8 +64,3 @@ def read(kind: type[T], request: Request) -> T:
 def user_of(request: Request) -> User:
     """The caller; every view that asks has a permission that wants one."""
     return access.of(request).user
-
-
-def request_id() -> str:
-    """The id under which this request is logged."""
-    return str(structlog.contextvars.get_contextvars().get("request_id", ""))

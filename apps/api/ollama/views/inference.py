@@ -1,21 +1,18 @@
 """generate and chat: check, start a run, hand its log to the caller. The model answers elsewhere."""
 
-from collections.abc import Callable
-
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from apps.accounts import access
 from apps.accounts.permissions import CanInfer
+from apps.api import inference
 from apps.api.ollama import lookup, requests, wire
 from apps.api.ollama.bodies import ChatRequest, GenerateRequest
-from apps.api.ollama.renderers import GenerationRenderer, LoadRenderer, json_reply
-from apps.api.ollama.views.door import Door, read, request_id
+from apps.api.ollama.renderers import DebugRenderer, GenerationRenderer, LoadRenderer, json_reply
+from apps.api.ollama.views.door import Door, read
 from apps.inference import runs, types
-from apps.inference.models import Run
 from apps.registry.resolve import Version
 from apps.streams import presence
-from apps.streams.pending import PendingStream
 
 Body = GenerateRequest | ChatRequest
 
@@ -25,21 +22,25 @@ class Inference(Door):
     http_method_names = ["post"]
 
     def answer(self, request: Request, body: Body, version: Version, plan: types.Request) -> HttpResponse:
-        """Loads for an empty prompt; else starts the run and leaves its log to be tailed."""
-        caller = access.of(request)
+        """Starts the run and leaves its log to be tailed. An empty prompt loads, a prompt to be shown is one object."""
         reply = self.reply(body)
         if requests.is_empty(body):
-            run = runs.load(
-                access=caller,
-                version=version,
-                load=plan.load,
-                keep_alive=plan.keep_alive,
-                request_id=request_id(),
-                reader=presence.here(),
-            )
-            return pending(run, LoadRenderer(reply.idle("load")), streaming=False)
-        run = runs.start(access=caller, version=version, request=plan, request_id=request_id(), reader=presence.here())
-        return pending(run, GenerationRenderer(reply), streaming=body.stream is not False)
+            return self.load(request, version, plan, LoadRenderer(reply.idle("load")))
+        if plan.render_only:
+            return inference.start(request, version, plan, DebugRenderer(reply), streaming=False)
+        streaming = body.stream is not False
+        return inference.start(request, version, plan, GenerationRenderer(reply), streaming=streaming)
+
+    def load(self, request: Request, version: Version, plan: types.Request, renderer: LoadRenderer) -> HttpResponse:
+        run = runs.load(
+            access=access.of(request),
+            version=version,
+            load=plan.load,
+            keep_alive=plan.keep_alive,
+            request_id=inference.request_id(),
+            reader=presence.here(),
+        )
+        return inference.answer(run, renderer, streaming=False)
 
     def unload(self, request: Request, body: Body, version: Version) -> HttpResponse:
         runs.unload(access=access.of(request), version=version)
@@ -67,11 +68,3 @@ class Chat(Inference):
         if requests.is_unload(body):
             return self.unload(request, body, version)
         return self.answer(request, body, version, requests.chat(body, version))
-
-
-def pending(run: Run, renderer: GenerationRenderer | LoadRenderer, *, streaming: bool) -> PendingStream:
-    return PendingStream(run.log_id, renderer, streaming=streaming, on_abandon=_canceller(run))
-
-
-def _canceller(run: Run) -> Callable[[], None]:
-    return lambda: runs.cancel(run.pk, why="the client went away")
