@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -14,6 +14,7 @@ from django.http import HttpResponse
 
 from apps.errors import Problem
 from apps.streams.log import Entry
+from apps.streams.tail import batches
 
 logger = structlog.get_logger(__name__)
 
@@ -58,6 +59,10 @@ class PendingStream(HttpResponse):
         producer = _expected.get()
         if producer is not None:
             producer.adopt(log_id, on_abandon)
+
+    def follow(self) -> AsyncGenerator[list[Entry], None]:
+        """The entries up to the terminal one, those that are ready together in one list."""
+        return batches(self.log_id)
 
 
 class Producer:

@@ -15,7 +15,6 @@ from django.http.response import HttpResponseBase
 from apps.errors import Problem
 from apps.streams.log import Entry
 from apps.streams.pending import PendingStream, Producer, Renderer, keep
-from apps.streams.tail import batches
 
 HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 
@@ -55,7 +54,7 @@ def _dress(settled: HttpResponseBase, pending: PendingStream) -> HttpResponseBas
 
 async def _settle(pending: PendingStream, producer: Producer) -> HttpResponseBase:
     await release_thread()
-    lines = Lines(pending.log_id, pending.renderer, producer)
+    lines = Lines(pending, producer)
     try:
         if pending.as_stream:
             return await _stream(lines, pending.renderer)
@@ -83,9 +82,9 @@ class Lines:
     Django calls `close` in a thread when the answer is over, however it ended.
     """
 
-    def __init__(self, log_id: str, renderer: Renderer, producer: Producer) -> None:
-        self._log_id = log_id
-        self._renderer = renderer
+    def __init__(self, pending: PendingStream, producer: Producer) -> None:
+        self._pending = pending
+        self._renderer = pending.renderer
         self._producer = producer
         self._following = False
         self._chunks = self._read()
@@ -112,7 +111,7 @@ class Lines:
 
     async def entries(self) -> AsyncGenerator[list[Entry], None]:
         """All up to the end. Raises Problem where the log ends with an error."""
-        source = batches(self._log_id)
+        source = self._pending.follow()
         try:
             async for entries in source:
                 last = entries[-1]

@@ -67,6 +67,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "channels",
     "corral",
     "apps.streams",
@@ -120,6 +122,17 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "apps.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Corral",
+    "VERSION": VERSION,
+    "DESCRIPTION": "Ollama's API, OpenAI's and Anthropic's on top of the same models, and Corral's own beside them.",
+    "OAS_VERSION": "3.1.0",
+    "DEFAULT_GENERATOR_CLASS": "apps.api.documentation.document.Generator",
+    "SWAGGER_UI_DIST": "SIDECAR",  # from this server: the page works without any other
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "validatorUrl": None},
 }
 
 # --- Where state lives ------------------------------------------------------------------------------------------

@@ -14,5 +14,8 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("admin/", admin.site.urls),
     path("api/corral/", include("apps.api.corral.urls")),
+    path("api/", include("apps.api.documentation.urls")),
+    path("v1/", include("apps.api.anthropic.urls")),
+    path("v1/", include("apps.api.openai.urls")),  # the last below v1/: it answers for what nobody knows
     path("", include("apps.api.ollama.urls")),
 ]

@@ -1,0 +1,5 @@
+"""Callers over HTTP, in this process."""
+
+from tests.api.ollama.conftest import caller
+
+__all__ = ["caller"]
