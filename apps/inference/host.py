@@ -29,6 +29,7 @@ from apps.inference.types import PROGRESS, RENDERED, Request, RunEnd
 
 log = structlog.get_logger(__name__)
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "HOME")
+MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}  # glibc: what is freed goes back
 PASSED_PREFIXES = ("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "LLAMA_", "VK_", "METAL_")
 STOP_GRACE = 3.0  # seconds
 
@@ -306,4 +307,5 @@ class Host:
 
 def runner_environment() -> dict[str, str]:
     """What a runner may know: where programs are and which GPUs to use. No database, no secrets."""
-    return {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_PREFIXES)}
+    passed = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith(PASSED_PREFIXES)}
+    return MALLOC | passed

@@ -1,7 +1,7 @@
 """Slots: which one holds which tokens, who may reuse them, and how a new sequence gets its prefix.
 
-In unified memory every step looks at the cells of all slots, so what idle slots hold slows down the others: beyond
-IDLE tokens it is parked, that is, kept outside of llama.cpp's memory until somebody wants it again.
+In unified memory every step looks at all cells up to the last one in use, so what idle slots hold slows down the
+others: it is parked, that is, kept outside of llama.cpp's memory until somebody wants it again.
 
 A prefix is reused in three ways: the sequence takes a free slot that holds it, copies it from any other slot, or waits
 for a slot that is computing it right now and copies it then. How far two sequences may share is `shareable` alone.
@@ -18,8 +18,8 @@ from apps.inference.engine.sequence import Job, Sequence
 WAIT_FOR = 32  # tokens that must be gained before a wait begins
 COPY = 8  # tokens; fewer are computed as fast as they are copied
 SPARE = 32  # tokens that may be lost with a slot as if it were empty
-IDLE = 512  # tokens that idle slots may hold in place while others compute
-PARKED_SHARE = 8  # parked tokens are at most this part of what the memory holds
+IDLE = 0  # tokens that idle slots may hold in place while others compute
+PARKED_SHARE = 16  # parked tokens are at most this part of what the memory holds
 
 
 @dataclass

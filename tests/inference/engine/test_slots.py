@@ -9,6 +9,12 @@ from tests.inference.engine.conftest import Bench, MakeBench
 SYSTEM = list(range(300, 340))
 
 
+@pytest.fixture(autouse=True)
+def room_to_park(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much as small contexts like these may need."""
+    monkeypatch.setattr(slots, "PARKED_SHARE", 1)
+
+
 def ask(*words: int, letters: int = 4) -> list[int]:
     return [*SYSTEM, *words, ANSWER + letters]
 
@@ -174,7 +180,10 @@ def test_a_parked_prefix_can_be_copied_by_another(make_bench: MakeBench) -> None
 
 
 @pytest.mark.usefixtures("few_idle")
-def test_what_was_parked_longest_ago_is_forgotten_where_it_is_too_much(make_bench: MakeBench) -> None:
+def test_what_was_parked_longest_ago_is_forgotten_where_it_is_too_much(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "PARKED_SHARE", 8)
     bench = make_bench(slots=4, context=200)  # an eighth of it: 100 tokens, which is one of these caches
     for number, name in enumerate("abcd"):
         bench.run(name, long(300 + 100 * number), key=name)
