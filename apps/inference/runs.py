@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import redis
@@ -169,6 +170,11 @@ def cancel(run_id: str | uuid.UUID, *, why: str) -> None:
         event_log.default().cancel(run.log_id)
 
 
+def _is_other(replica: Replica, model: Model) -> bool:
+    """Whether this is not the name that the replica was loaded by, as its loader typed it or might have."""
+    return replica.model not in model.full_name.forms(model.namespace)
+
+
 def unload(*, access: Access, version: Version) -> None:
     """Unloads the idle replicas of these weights; one that only the caller's own runs use goes when they end.
 
@@ -192,15 +198,16 @@ def _let_go(replica: Replica, access: Access) -> None:
 
 
 def loaded(user: User) -> list[Loaded]:
-    """The loaded replicas, each under a name that exists and that this user may see; who stays longest first."""
+    """The loaded replicas, each under a name that exists and that this user may see: the one it was loaded by, if it is
+    still there, else another of the same version, else of the same weights. Who stays longest comes first."""
     replicas = list(Replica.objects.loaded())
     digests = {replica.weights_blob for replica in replicas}
     rows = Layer.objects.filter(media_type=manifest.WEIGHTS, blob__in=digests)
     weights_of = dict(rows.values_list("manifest_id", "blob_id"))
-    named: dict[str, Model] = {}
+    named: dict[str, list[Model]] = {}
     for model in Model.objects.visible_to(user).filter(manifest__in=weights_of).select_related("manifest"):
-        named.setdefault(weights_of[model.manifest_id], model)
-        named[model.manifest.digest] = model
-    pairs = [(replica, named.get(replica.version) or named.get(replica.weights)) for replica in replicas]
-    shown = [Loaded(replica, model) for replica, model in pairs if model is not None]
+        named.setdefault(weights_of[model.manifest_id], []).append(model)
+        named.setdefault(model.manifest.digest, []).append(model)
+    pairs = [(replica, named.get(replica.version) or named.get(replica.weights_blob, [])) for replica in replicas]
+    shown = [Loaded(replica, min(models, key=partial(_is_other, replica))) for replica, models in pairs if models]
     return sorted(shown, key=lambda row: row.replica.expires_at or FAR, reverse=True)
