@@ -82,7 +82,7 @@ def _next_logs(user_id: int, count: int) -> list[str]:
             found = [key for key in client.scan_iter("log:{run-*}:meta") if _is_open(client, str(key), user_id)]
             if len(found) >= count:
                 found.sort(key=client.pexpiretime)
-                return [str(key).removeprefix("log:{").removesuffix("}:meta") for key in found]
+                return [str(key).removeprefix("log:{").removesuffix("}:meta") for key in found[:count]]
             time.sleep(0.01)
     finally:
         client.close()
