@@ -14,7 +14,7 @@ ifneq ($(wildcard .venv),)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test slow check lock bench clean
+.PHONY: help setup run test slow check lock compatibility bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ lock: .venv/.development ## pin the newest versions that pyproject.toml allows, 
 
 LOCK := --upgrade --allow-unsafe --generate-hashes --strip-extras --quiet \
 	--no-emit-index-url --no-emit-find-links --no-emit-options
+
+compatibility: .venv/.development ## write the table of docs/compatibility.md from the tests that carry the checks
+	$(BIN)/python -m pytest -p tests.compatibility.plugin --compatibility=.venv/compatibility.json \
+	  tests/api -k test_conformance
+	$(BIN)/python -m tests.compatibility.page .venv/compatibility.json
 
 bench: .venv/.development ## measure against llama.cpp's own server (docs/benchmarks.md)
 	$(BIN)/python -m benchmarks $(ARGS)

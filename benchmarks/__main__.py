@@ -1,4 +1,5 @@
-"""`python -m benchmarks [--rounds N] [--only WORD]`: Corral against llama.cpp's own server, alternating, in one run.
+"""`python -m benchmarks [--rounds N] [--only WORD] [--embedder GGUF]`: Corral against llama.cpp's own server,
+alternating, in one run. With an embedding model's GGUF their embeddings are measured too.
 
 Prints medians and ratios as a table in Markdown, with both build lines. Traffic goes to loopback only.
 """
@@ -6,6 +7,7 @@ Prints medians and ratios as a table in Markdown, with both build lines. Traffic
 import argparse
 import asyncio
 import datetime
+import hashlib
 import platform
 import statistics
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import psutil
 from corral import datadir
 
+from apps.inference.prompt.client import Renderer
 from benchmarks import scenes
 from benchmarks.loads import CorralPeer, LlamaServerPeer
 from benchmarks.peers import (
@@ -40,6 +43,10 @@ TARGETS = {
     "eight users of one SYSTEM at once, median first token (ms)": "≤ 0.30 ×",
     "beside a 1,500-token prefill, longest gap (ms)": "≤ 0.3 ×",
     "the long prompt's own first token (ms)": "≤ 1.15 ×",
+    "one stream of JSON by schema, of the free rate": "corral ≥ 0.9",
+    "eight streams of JSON by schema, of the free rate": "corral ≥ 0.9",
+    "embeddings, sentences/s": "≥ 0.95 ×",
+    f"a chat of {scenes.TURNS} messages rendered and tokenised (ms)": "corral ≤ 20",
 }
 
 
@@ -48,12 +55,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="run only the scenes whose name holds this word")
     parser.add_argument("--split", action="store_true", help="give both a split KV cache instead of a unified one")
+    parser.add_argument("--embedder", type=Path, help="an embedding model's GGUF, such as that of all-MiniLM-L6-v2")
     chosen = parser.parse_args()
     need_tools()
     cache = datadir.make_private(datadir.default_root() / "cache")
     gguf = _model(cache)
     binary = llama_server_binary(cache)
-    asyncio.run(_compare(binary, gguf, rounds=chosen.rounds, only=chosen.only, unified=not chosen.split))
+    unified = not chosen.split
+    asyncio.run(_compare(binary, gguf, chosen.embedder, rounds=chosen.rounds, only=chosen.only, unified=unified))
 
 
 def _model(cache: Path) -> Path:
@@ -68,22 +77,51 @@ def _model(cache: Path) -> Path:
     return starter.fetch(cache, lambda *_: None)
 
 
-async def _compare(binary: Path, gguf: Path, *, rounds: int, only: str, unified: bool) -> None:
+async def _compare(binary: Path, gguf: Path, embedder: Path | None, *, rounds: int, only: str, unified: bool) -> None:
     with running(starter=str(gguf), CORRAL_KV_UNIFIED=str(int(unified))) as server:
         keys = server.new_users(*(f"user{i}" for i in range(scenes.STREAMS)))
         corral = CorralPeer(port=server.port, keys=keys, model=MODEL)
         async with llama_server(binary, gguf, unified=unified) as (port, process):
             peers: list[scenes.AnyPeer] = [corral, LlamaServerPeer(port=port)]
-            samples = await _alternate(_scenes(server, only), peers, rounds)
+            samples = await _with_renderer(gguf, server, only, peers, rounds)
             _memory(samples, server, process)
+        if embedder and only in scenes.embeddings.__name__:
+            samples |= await _embeddings(binary, embedder, server, keys, rounds)
     _print(samples, binary)
 
 
-def _scenes(server: Server, only: str) -> list[Scene]:
+async def _with_renderer(gguf: Path, server: Server, only: str, peers: list[scenes.AnyPeer], rounds: int) -> Samples:
+    renderer = Renderer(model_path=str(gguf))
+    try:
+        return await _alternate(_scenes(server, renderer, only), peers, rounds)
+    finally:
+        renderer.close()
+
+
+async def _embeddings(binary: Path, gguf: Path, server: Server, keys: list[str], rounds: int) -> Samples:
+    """Both with the same file; Corral through a model made of it."""
+    model = await asyncio.to_thread(_made_of, server, gguf)
+    async with llama_server(binary, gguf, unified=True, embeddings=True) as (port, _):
+        peers: list[scenes.AnyPeer] = [CorralPeer(port=server.port, keys=keys, model=model), LlamaServerPeer(port=port)]
+        return await _alternate([scenes.embeddings], peers, rounds)
+
+
+def _made_of(server: Server, gguf: Path) -> str:
+    name, data = "embedder", gguf.read_bytes()
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    server.call("POST", f"/api/blobs/{digest}", content=data).raise_for_status()
+    body = {"model": name, "files": {"model.gguf": digest}, "stream": False}
+    server.call("POST", "/api/create", json=body).raise_for_status()
+    return name
+
+
+def _scenes(server: Server, renderer: Renderer, only: str) -> list[Scene]:
     shared = scenes.Shared(prepare=lambda peer, text: _with_system(server, peer, text))
+    prompts = scenes.Prompts(renderer)
     every: list[Scene] = [
         scenes.first_token, scenes.one_stream, scenes.eight_streams, scenes.beside_a_prefill,
         shared.in_turn, shared.at_once, scenes.second_turn, scenes.model_list,
+        scenes.json_one_stream, scenes.json_eight_streams, prompts.long_chat,
     ]  # fmt: skip
     return [scene for scene in every if only in scene.__name__]
 
@@ -136,7 +174,8 @@ def _print(samples: Samples, binary: Path) -> None:
     for name, by_peer in samples.items():
         ours, theirs = (statistics.median(by_peer[peer]) if by_peer[peer] else None for peer in PEERS)
         ratio = f"{ours / theirs:.2f}" if ours and theirs else ""
-        cells = [f"{value:.1f}" if value is not None else "" for value in (ours, theirs)]
+        digits = 2 if "of the free rate" in name else 1
+        cells = [f"{value:.{digits}f}" if value is not None else "" for value in (ours, theirs)]
         print(f"| {name} | {cells[0]} | {cells[1]} | {ratio} | {TARGETS.get(name, '')} |")
 
 

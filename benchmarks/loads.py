@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Message = dict[str, str]
+Schema = dict[str, Any]
 
 
 @dataclass
@@ -57,6 +58,10 @@ async def request(port: int, method: str, path: str, body: bytes = b"", headers:
     writer.close()
 
 
+async def _whole(port: int, path: str, body: bytes, headers: str = "") -> Any:
+    return json.loads(b"".join([line async for line in request(port, "POST", path, body, headers)]))
+
+
 async def _body(reader: asyncio.StreamReader, *, chunked: bool) -> AsyncIterator[bytes]:
     if not chunked:
         yield await reader.read()
@@ -78,8 +83,14 @@ class CorralPeer:
     async def chat(self, messages: Sequence[Message], *, tokens: int, user: int = 0, model: str = "") -> Answer:
         return await self._ask("/api/chat", {"messages": list(messages)}, tokens=tokens, user=user, model=model)
 
-    async def complete(self, prompt: str, *, tokens: int, user: int = 0) -> Answer:
-        return await self._ask("/api/generate", {"prompt": prompt, "raw": True}, tokens=tokens, user=user)
+    async def complete(self, prompt: str, *, tokens: int, user: int = 0, schema: Schema | None = None) -> Answer:
+        what: dict[str, Any] = {"prompt": prompt, "raw": True} | ({"format": schema} if schema else {})
+        return await self._ask("/api/generate", what, tokens=tokens, user=user)
+
+    async def embed(self, texts: Sequence[str], *, user: int = 0) -> int:
+        """How many vectors came."""
+        body = json.dumps({"model": self.model, "input": list(texts)}).encode()
+        return len((await _whole(self.port, "/api/embed", body, self._headers(user)))["embeddings"])
 
     async def list_models(self) -> None:
         async for _ in request(self.port, "GET", "/api/tags", headers=self._headers(0)):
@@ -114,8 +125,14 @@ class LlamaServerPeer:
     async def chat(self, messages: Sequence[Message], *, tokens: int, user: int = 0, model: str = "") -> Answer:
         return await self._ask("/v1/chat/completions", {"messages": list(messages), "max_tokens": tokens})
 
-    async def complete(self, prompt: str, *, tokens: int, user: int = 0) -> Answer:
-        return await self._ask("/completion", {"prompt": prompt, "n_predict": tokens})
+    async def complete(self, prompt: str, *, tokens: int, user: int = 0, schema: Schema | None = None) -> Answer:
+        what = {"prompt": prompt, "n_predict": tokens} | ({"json_schema": schema} if schema else {})
+        return await self._ask("/completion", what)
+
+    async def embed(self, texts: Sequence[str], *, user: int = 0) -> int:
+        """How many vectors came."""
+        body = json.dumps({"input": list(texts)}).encode()
+        return len((await _whole(self.port, "/v1/embeddings", body))["data"])
 
     async def list_models(self) -> None:
         async for _ in request(self.port, "GET", "/v1/models"):

@@ -66,13 +66,15 @@ def build_line(binary: Path) -> str:
 
 
 @asynccontextmanager
-async def llama_server(binary: Path, gguf: Path, *, unified: bool) -> AsyncIterator[tuple[int, psutil.Process]]:
+async def llama_server(
+    binary: Path, gguf: Path, *, unified: bool, embeddings: bool = False
+) -> AsyncIterator[tuple[int, psutil.Process]]:
     port = free_port()
     threads = str(len(os.sched_getaffinity(0)))
     command = [
         str(binary), "-m", str(gguf), "--host", "127.0.0.1", "--port", str(port), "-c", str(SLOTS * CONTEXT),
         "-np", str(SLOTS), "-t", threads, "-tb", threads, "-b", "512", "-ub", "512", "-fa", "auto", "--jinja",
-        "--kv-unified" if unified else "--no-kv-unified",
+        "--kv-unified" if unified else "--no-kv-unified", *(["--embeddings"] if embeddings else []),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

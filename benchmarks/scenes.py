@@ -6,7 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from benchmarks.loads import Answer, CorralPeer, LlamaServerPeer, Message
+from apps.inference import types
+from apps.inference.prompt.client import Renderer
+from apps.inference.prompt.job import PromptJob
+from benchmarks.loads import Answer, CorralPeer, LlamaServerPeer, Message, Schema
 from benchmarks.words import prose
 
 AnyPeer = CorralPeer | LlamaServerPeer
@@ -14,6 +17,22 @@ Figures = dict[str, float]
 STREAMS = 8
 LENGTH = 128
 TOGETHER = "eight users of one SYSTEM"
+TURNS = 200
+SENTENCES, SENTENCE_TOKENS = 256, 30
+PEOPLE: Schema = {
+    "type": "array",
+    "minItems": 60,  # more than is waited for: no stream ends early
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 24},
+            "age": {"type": "integer", "minimum": 0, "maximum": 120},
+            "city": {"type": "string", "maxLength": 24},
+        },
+        "required": ["name", "age", "city"],
+        "additionalProperties": False,
+    },
+}
 
 
 def user(text: str) -> Message:
@@ -115,3 +134,70 @@ async def model_list(peer: AnyPeer) -> Figures:
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return {"model list, requests/s": done / seconds}
+
+
+def people_from(start: int) -> str:
+    """A prompt that this model goes on with in JSON anyway."""
+    return f"{prose(20)}\n{start} people as a JSON list of objects with name, age and city:\n```json\n"
+
+
+async def json_one_stream(peer: AnyPeer) -> Figures:
+    free = await peer.complete(numbers_from(100), tokens=LENGTH)
+    held = await peer.complete(people_from(100), tokens=LENGTH, schema=PEOPLE)
+    return {
+        "one stream of JSON by schema, tokens/s": held.rate,
+        "one stream of JSON by schema, of the free rate": held.rate / free.rate,
+    }
+
+
+async def json_eight_streams(peer: AnyPeer) -> Figures:
+    free = await _together(peer, numbers_from, None)
+    held = await _together(peer, people_from, PEOPLE)
+    return {
+        "eight streams of JSON by schema, tokens/s": held,
+        "eight streams of JSON by schema, of the free rate": held / free,
+    }
+
+
+async def _together(peer: AnyPeer, prompt: Callable[[int], str], schema: Schema | None) -> float:
+    """Tokens a second of eight streams, their prompts included."""
+    begun = time.perf_counter()
+    answers = await asyncio.gather(
+        *(peer.complete(prompt(100 * (i + 1)), tokens=LENGTH, user=i, schema=schema) for i in range(STREAMS))
+    )
+    return sum(answer.tokens for answer in answers) / (max(answer.ended for answer in answers) - begun)
+
+
+async def embeddings(peer: AnyPeer) -> Figures:
+    """Texts of some 20 words, 64 to a request, two requests at a time."""
+    texts = [prose(SENTENCE_TOKENS) for _ in range(SENTENCES)]
+    begun = time.perf_counter()
+    counts = await asyncio.gather(*(_embed_all(peer, texts[half::2], user=half) for half in range(2)))
+    return {"embeddings, sentences/s": sum(counts) / (time.perf_counter() - begun)}
+
+
+async def _embed_all(peer: AnyPeer, texts: list[str], *, user: int) -> int:
+    return sum([await peer.embed(texts[at : at + 64], user=user) for at in range(0, len(texts), 64)])
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Rendering and tokenising alone, in a render child of its own; the peer has no such thing to ask."""
+
+    renderer: Renderer
+
+    async def long_chat(self, peer: AnyPeer) -> Figures:
+        if isinstance(peer, LlamaServerPeer):
+            return {}
+        roles = ("user", "assistant")
+        said = tuple(types.Message(roles[turn % 2], f"{turn}: {prose(20)}") for turn in range(TURNS - 1))
+        job = PromptJob(kind="chat", num_ctx=32768, messages=said)
+        times = [await asyncio.to_thread(self._milliseconds, job) for _ in range(9)]
+        return {f"a chat of {TURNS} messages rendered and tokenised (ms)": statistics.median(times)}
+
+    def _milliseconds(self, job: PromptJob) -> float:
+        begun = time.perf_counter()
+        prompt = self.renderer.render(job)
+        if not prompt.tokens or prompt.dropped_messages:
+            raise RuntimeError("the chat did not fit")
+        return 1000 * (time.perf_counter() - begun)

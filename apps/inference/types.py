@@ -15,9 +15,7 @@ TEXT = "text"  # {"t": str, "lp": [Logprob as data, …] only where asked for}; 
 THINKING = "thinking"  # as TEXT: what the model thinks before it answers
 TOOL_CALLS = "tool_calls"  # {"calls": [{"id": str, "name": str, "arguments": {…}}, …]}: whole calls only
 EMBEDDINGS = "embeddings"  # {"vectors": [[float, …], …]}, L2-normalised, in the order of the inputs; may come in parts
-RENDERED = (
-    "rendered"  # {"text": str, "images": int, "tokens": of the whole prompt}: where nothing else was asked for
-)
+RENDERED = "rendered"  # {"text": str, "images": int, "tokens": of the whole prompt}: where nothing else was asked for
 PROGRESS = "progress"  # {"stage": "loading", "fraction": float}
 END = "end"  # RunEnd as data
 ERROR = "error"  # Problem.as_data()

@@ -71,7 +71,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_make_lists_what_it_can_do() -> None:
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = set(re.findall(r"^  make (\S+)", said, re.MULTILINE))
-    assert listed == {"help", "setup", "run", "test", "slow", "check", "lock", "bench", "clean"}
+    assert listed == {"help", "setup", "run", "test", "slow", "check", "lock", "compatibility", "bench", "clean"}
 
 
 def test_what_runs_is_locked_alike_for_running_and_for_developing() -> None:

@@ -56,7 +56,8 @@ def _system(text: str) -> tuple[Message, ...]:
 def _chat(job: PromptJob) -> Conversation:
     replaced = bool(job.messages) and job.messages[0].role == "system"
     messages = tuple(_placed((*_system("" if replaced else job.version_system), *job.stored, *job.messages)))
-    if messages and messages[-1].role == "assistant" and not messages[-1].tool_calls:
+    # A begun reply with nothing before it is a message like others: most templates look at the first one.
+    if len(messages) > 1 and messages[-1].role == "assistant" and not messages[-1].tool_calls:
         return Conversation(messages[:-1], messages[-1])
     return Conversation(messages)
 

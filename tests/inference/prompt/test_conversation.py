@@ -42,6 +42,11 @@ def test_a_trailing_assistant_message_is_the_beginning_of_the_reply() -> None:
     assert conversation.of(job) == conversation.Conversation((ASK,), Message("assistant", "It is"))
 
 
+def test_an_assistant_message_alone_is_a_message_like_others() -> None:
+    job = PromptJob(kind="chat", num_ctx=64, messages=(Message("assistant", "It is"),))
+    assert conversation.of(job) == conversation.Conversation((Message("assistant", "It is"),))
+
+
 def test_a_stored_assistant_message_ends_a_load_but_continues_no_reply_of_a_user() -> None:
     assert said(kind="chat", stored=STORED, messages=(ASK,))[-1] == ("user", "2+2?")
 
