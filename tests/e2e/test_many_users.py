@@ -194,5 +194,5 @@ def test_usage_is_written_for_every_run_also_cancelled_ones(server: Server) -> N
 @pytest.mark.parametrize("seconds", [60])
 def test_keep_alive_shows_in_ps(server: Server, seconds: int) -> None:
     server.call("POST", "/api/generate", json={"model": MODEL, "keep_alive": seconds})
-    model = server.call("GET", "/api/ps").json()["models"][0]
-    assert model["name"] == MODEL and model["context_length"] >= 4096
+    loaded = {model["name"]: model for model in server.call("GET", "/api/ps").json()["models"]}
+    assert loaded[MODEL]["context_length"] >= 4096
