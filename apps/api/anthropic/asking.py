@@ -86,7 +86,7 @@ def plan(asked: Asked, version: Version) -> Request:
 
 
 def counted(request: Request) -> Request:
-    """The same prompt, rendered and counted, and answered by nobody. An image counts as many tokens as most take."""
+    """The same prompt, rendered and counted, and answered by nobody. An image counts as one token."""
     return replace(request, render_only=True)
 
 
