@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.inference.layers import EMBEDS_ONLY, SEES
+from apps.inference.layers import BATCH, EMBEDS_ONLY, SEES
 
 KV_BYTES = {  # a value of each cache type (ggml's block sizes)
     "f32": 4.0, "f16": 2.0, "bf16": 2.0,
     "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32, "q4_0": 18 / 32,
 }  # fmt: skip
-UBATCH = 512  # tokens that are computed at once at most
+UBATCH = 512  # tokens that are computed at once, unless a run asks for another number
 EMBED_BATCH = 128  # tokens of a generative model's embedding batch (as many as a step has)
 OVERHEAD = 96 * 1024 * 1024  # the process itself
 SIGHT = 256 * 1024 * 1024  # what encoding an image takes, and half of it for the images seen last (engine/eyes.py)
@@ -47,13 +47,14 @@ def need(info: Mapping[str, Any], *, context: int, slots: int, kv_type: str = "f
     value = number("attention.value_length", width // heads)
     token = number("block_count") * kv_heads * (key + value) * KV_BYTES[kv_type]
     shape = _Shape(width, number("feed_forward_length", 4 * width), int(info.get("vocab_size") or 0))
+    batch = min(int(info.get(BATCH) or UBATCH), context * slots)
     weights = int(info.get("tensor_bytes") or info.get("weights_size") or 0) + int(info.get("layer_bytes") or 0)
     if info.get(EMBEDS_ONLY):
-        return Need(weights=weights, kv=0, compute=0, embedding=shape.embedding(batch=max(UBATCH, context), cells=0))
+        return Need(weights=weights, kv=0, compute=0, embedding=shape.embedding(batch=max(batch, context), cells=0))
     return Need(
         weights=weights,
         kv=int(context * slots * token),
-        compute=shape.compute(batch=UBATCH, cells=context * slots, outputs=2 * slots),
+        compute=shape.compute(batch=batch, cells=context * slots, outputs=2 * slots),
         embedding=int((context + EMBED_BATCH) * token) + shape.embedding(batch=EMBED_BATCH, cells=context),
         sight=SIGHT if info.get(SEES) else 0,
     )

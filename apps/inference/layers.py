@@ -7,7 +7,10 @@ from collections.abc import Sequence
 # in order and with spaces between, and whether the model has nothing but embeddings.
 LAYERS = ("adapters", "projectors")
 EMBEDS_ONLY = "embeds_only"
-SEES = "sees"  # in what a memory estimate knows of a run: whether the model takes images
+# What a memory estimate knows of a run beside the GGUF's metadata: whether the model takes images, and the tokens that
+# are computed at once.
+SEES = "sees"
+BATCH = "batch"
 
 
 def key(weights: str, layers: Sequence[str]) -> str:

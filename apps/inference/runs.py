@@ -18,7 +18,7 @@ from apps.accounts.access import Access
 from apps.accounts.models import User
 from apps.errors import Problem
 from apps.inference import commands, endings, keepalive, layers, placement
-from apps.inference.layers import EMBEDS_ONLY, LAYERS, SEES
+from apps.inference.layers import BATCH, EMBEDS_ONLY, LAYERS, SEES
 from apps.inference.models import ACTIVE, Replica, ReplicaState, Run, RunState
 from apps.inference.publishing import publish
 from apps.inference.types import LoadOptions, Request
@@ -78,7 +78,7 @@ def _describe(access: Access, version: Version, load: LoadOptions, keep_alive: f
         weights=_key(version),
         context=_context(version, load),
         options=_named(load) | _layers(version),
-        sizing=_sizing(version),
+        sizing=_sizing(version, load),
         keep_alive=_allowed(access, keep_alive),
     )
 
@@ -105,11 +105,11 @@ def _embeds_only(version: Version) -> bool:
     return "embedding" in version.capabilities and "completion" not in version.capabilities
 
 
-def _sizing(version: Version) -> dict[str, Any]:
+def _sizing(version: Version, load: LoadOptions) -> dict[str, Any]:
     digests = (*version.adapters, *version.projectors)
     size = Blob.objects.filter(digest__in=digests).aggregate(bytes=Sum("size"))["bytes"] if digests else 0
     own = {"weights_size": version.weights_size, "layer_bytes": size or 0, EMBEDS_ONLY: _embeds_only(version)}
-    return {**version.info, **own, SEES: bool(version.projectors)}
+    return {**version.info, **own, SEES: bool(version.projectors), BATCH: load.num_batch}
 
 
 def _named(load: LoadOptions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import httpx
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 
+from apps.inference.types import LoadOptions
 from tests.server import MODEL, Server
 
 TIMEOUT: Final = 60.0  # seconds without a byte: a hang
@@ -22,7 +23,7 @@ ELSEWHERE: Final = {"/api/pull", "/api/push"}  # they reach for other servers
 LISTED: Final = ('option "', "invalid format: ", "template: ", "The model's chat template ")
 FINE: Final = {501, 503}  # not served; busy
 BOUNDS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-HEAVY: Final = {"keep_alive", "num_ctx", "num_gpu", "num_thread", "use_mmap"}  # they load the model anew
+HEAVY: Final = {"keep_alive", *(option.name for option in fields(LoadOptions))}  # they load the model anew
 FEW: Final = 4
 
 Chosen = Callable[[str, str], bool]

@@ -32,6 +32,13 @@ def test_key_and_value_lengths_are_taken_from_the_file_where_it_says_them() -> N
     assert estimate.need(wide, context=64, slots=1).kv == 2 * estimate.need(QWEN, context=64, slots=1).kv
 
 
+def test_a_larger_batch_needs_more_up_to_the_whole_context() -> None:
+    usual, large = (estimate.need({**QWEN, "batch": batch}, context=1024, slots=8) for batch in (512, 2**20))
+    assert usual == estimate.need(QWEN, context=1024, slots=8)
+    assert large == estimate.need({**QWEN, "batch": 8192}, context=1024, slots=8)
+    assert large.compute > 4 * usual.compute
+
+
 def test_a_file_that_says_little_still_gives_a_number() -> None:
     need = estimate.need({"tensor_bytes": 100}, context=1024, slots=1)
     assert need.weights == 100 and need.total > 100

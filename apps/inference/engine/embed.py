@@ -118,7 +118,7 @@ class Embedder:
         params = api.llama_context_default_params()
         params.n_ctx, params.n_seq_max = self._cells, self.sequences
         params.n_batch = params.n_ubatch = self.batch
-        params.n_threads = params.n_threads_batch = self._load.threads or llama._cores()
+        params.n_threads = params.n_threads_batch = llama.threads(self._load)
         params.embeddings, params.pooling_type = True, self._pooling
         params.type_k = params.type_v = llama.KV_TYPES[self._load.kv_type]
         params.kv_unified = True

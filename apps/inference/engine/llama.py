@@ -275,7 +275,7 @@ def _open_context(model: Any, load: Load, *, context: int) -> Any:
     params.n_batch = params.n_ubatch = min(load.batch, params.n_ctx)
     # A slot samples at most one token a step. Room for the logits of a whole batch is 300 MB with a large vocabulary.
     params.n_outputs_max = load.slots
-    params.n_threads = params.n_threads_batch = load.threads or _cores()
+    params.n_threads = params.n_threads_batch = threads(load)
     params.type_k = params.type_v = KV_TYPES[load.kv_type]
     params.kv_unified = load.kv_unified
     params.flash_attn_type = FLASH[load.flash]
@@ -283,6 +283,12 @@ def _open_context(model: Any, load: Load, *, context: int) -> Any:
     if not handle:
         raise LoadFailed(f"there is not enough memory for {load.slots} contexts of {context} tokens")
     return handle
+
+
+def threads(load: Load) -> int:
+    """As many as asked for, up to one a core: they spin at barriers, so more would slow down everybody."""
+    cores = _cores()
+    return min(load.threads, cores) if load.threads > 0 else cores
 
 
 def _cores() -> int:

@@ -60,7 +60,7 @@ class Projector:
         params = self._api.mtmd_context_params_default()
         params.use_gpu = load.gpu_layers != 0
         params.print_timings = False
-        params.n_threads = load.threads or llama._cores()
+        params.n_threads = llama.threads(load)
         folder = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"  # the library takes paths alone
         try:
             context = self._api.mtmd_init_from_file(f"{folder}/{file}".encode(), model, params)
