@@ -34,6 +34,7 @@ from tests.server import MODEL, Server, running
 Scene = Callable[[scenes.AnyPeer], Awaitable[scenes.Figures]]
 Samples = dict[str, dict[str, list[float]]]
 PEERS = ("corral", "llama-server")
+MEGA = 1024 * 1024
 TARGETS = {
     "one stream, tokens/s": "≥ 0.97 ×",
     "eight streams, tokens/s": "≥ 1.0 ×",
@@ -85,6 +86,10 @@ async def _compare(binary: Path, gguf: Path, embedder: Path | None, *, rounds: i
             peers: list[scenes.AnyPeer] = [corral, LlamaServerPeer(port=port)]
             samples = await _with_renderer(gguf, server, only, peers, rounds)
             _memory(samples, server, process)
+            samples |= await _alternate(
+                _chosen([scenes.json_one_stream, scenes.json_eight_streams], only), peers, rounds
+            )
+            _memory_of_runner(samples, server, process, what="memory of the runner, grammars too (MiB)")
         if embedder and only in scenes.embeddings.__name__:
             samples |= await _embeddings(binary, embedder, server, keys, rounds)
     _print(samples, binary)
@@ -121,8 +126,12 @@ def _scenes(server: Server, renderer: Renderer, only: str) -> list[Scene]:
     every: list[Scene] = [
         scenes.first_token, scenes.one_stream, scenes.eight_streams, scenes.beside_a_prefill,
         shared.in_turn, shared.at_once, scenes.second_turn, scenes.model_list,
-        scenes.json_one_stream, scenes.json_eight_streams, prompts.long_chat,
+        prompts.long_chat,
     ]  # fmt: skip
+    return _chosen(every, only)
+
+
+def _chosen(every: list[Scene], only: str) -> list[Scene]:
     return [scene for scene in every if only in scene.__name__]
 
 
@@ -153,17 +162,21 @@ async def _alternate(chosen: list[Scene], peers: list[scenes.AnyPeer], rounds: i
 MARKS = {
     "web": ("uvicorn",),
     "inference worker": ("-Q", "inference."),
-    "runner": ("apps.inference.runner",),
     "render child": ("apps.inference.prompt",),
 }
 
 
 def _memory(samples: Samples, server: Server, process: psutil.Process) -> None:
-    mega = 1024 * 1024
     for name, marks in MARKS.items():
         for pid in server.pids(*marks):
-            samples[f"memory of the {name} (MiB)"]["corral"].append(resident(psutil.Process(pid)) / mega)
-    samples["memory of the runner (MiB)"]["llama-server"].append(resident(process) / mega)
+            samples[f"memory of the {name} (MiB)"]["corral"].append(resident(psutil.Process(pid)) / MEGA)
+    _memory_of_runner(samples, server, process, what="memory of the runner (MiB)")
+
+
+def _memory_of_runner(samples: Samples, server: Server, process: psutil.Process, *, what: str) -> None:
+    for pid in server.pids("apps.inference.runner"):
+        samples[what]["corral"].append(resident(psutil.Process(pid)) / MEGA)
+    samples[what]["llama-server"].append(resident(process) / MEGA)
 
 
 def _print(samples: Samples, binary: Path) -> None:

@@ -1,10 +1,12 @@
 """apps/compiled.py: what is compiled once answers like the query set it was made of."""
 
 import pytest
+from django.db import DataError, transaction
 from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
-from apps.compiled import Compiled
+from apps.compiled import Compiled, Question, returned, returning, together
+from apps.inference.models import Run
 from tests import factories
 
 
@@ -32,3 +34,31 @@ def test_constants_of_the_query_set_are_kept() -> None:
 def test_a_parameter_that_the_query_does_not_use_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="unused"):
         Compiled(lambda name, unused: named(name), name=str, unused=str)(name="a", unused="b")
+
+
+@pytest.mark.django_db
+def test_several_questions_are_answered_in_turn_in_one_round_trip() -> None:
+    alice = factories.user("alice")
+    ask = Compiled(named, name=str, number=int)
+    told = together(ask.ask(name="alice", number=0), Question("SELECT %s + 1", [41]), ask.ask(name="nobody", number=0))
+    assert told == [[(alice.pk, "alice")], [(42,)], []]
+
+
+@pytest.mark.django_db
+def test_a_question_that_fails_among_others_raises_what_it_raises_alone() -> None:
+    wrong = Question("SELECT 1 / %s", [0])
+    for questions in ([wrong], [Question("SELECT 1"), wrong, Question("SELECT 2")]):
+        with pytest.raises(DataError, match="division by zero"), transaction.atomic():
+            together(*questions)
+    assert together(Question("SELECT 1")) == [[(1,)]]
+
+
+@pytest.mark.django_db
+def test_what_a_statement_returns_is_the_row_that_a_query_set_finds() -> None:
+    kind = {"kind": "chat", "model": "m", "version": "v", "weights": "w", "context": 64}
+    run = Run.objects.create(user=factories.user("alice"), options={"num_thread": 2}, sizing={"a": [1.5]}, **kind)
+    sql = f"UPDATE {Run._meta.db_table} SET attempt = %s WHERE id = %s RETURNING {returning(Run)}"
+    ((row,),) = together(Question(sql, [7, run.pk]))
+    again = Run.objects.get(pk=run.pk)
+    assert vars(returned(Run, row)) | {"_state": None} == vars(again) | {"_state": None}
+    assert again.attempt == 7 and again.options == run.options

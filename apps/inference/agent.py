@@ -288,7 +288,7 @@ def _load_command(replica: Replica) -> dict[str, Any]:
     layers = {name: [str(blobs.path(digest)) for digest in chosen.pop(name, "").split()] for name in LAYERS}
     embedding = bool(chosen.pop(EMBEDS_ONLY, False))
     options = {
-        "num_batch": 512,
+        "num_batch": _usual_batch(replica.worker),
         "num_gpu": -1,
         "main_gpu": None,
         "use_mmap": None,
@@ -313,6 +313,12 @@ def _load_command(replica: Replica) -> dict[str, Any]:
         "shared_user": pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None,
         "log_level": settings.LOG_LEVEL,
     }
+
+
+def _usual_batch(worker: Worker) -> int:
+    """Tokens computed at once where nobody asks for a number and no stream runs. On a CPU 512 are a hundredth faster
+    than half of that, take 30 MB more, and let whoever comes meanwhile wait twice as long."""
+    return 512 if any(device["type"] == "gpu" for device in worker.devices) else 256
 
 
 def free_cores() -> int:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from apps.compiled import Question, returned, returning, together
 from apps.inference import layers
 
 LEASE = timedelta(seconds=6)
@@ -135,10 +136,11 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Marks an admitted run as running and returns it, in one round trip; None if this attempt is not current."""
         sql = f"""
             UPDATE {self.model._meta.db_table} SET state = %s, started_at = now()
-            WHERE id = %s AND attempt = %s AND state = %s RETURNING *
+            WHERE id = %s AND attempt = %s AND state = %s RETURNING {returning(self.model)}
         """
-        values = [RunState.RUNNING, run_id, attempt, RunState.ADMITTED]
-        return next(iter(self.model.objects.raw(sql, values)), None)
+        values = [RunState.RUNNING, uuid.UUID(run_id), attempt, RunState.ADMITTED]
+        (rows,) = together(Question(sql, values))
+        return returned(self.model, rows[0]) if rows else None
 
 
 class Run(models.Model):

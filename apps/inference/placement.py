@@ -13,16 +13,16 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
-from apps.compiled import Compiled, columns, instance
+from apps.compiled import Compiled, Question, Rows, columns, instance, together
 from apps.inference import keepalive, sizing
 from apps.inference.models import ACTIVE, LEASE, Replica, ReplicaState, Run, RunState, Worker
 
 LOCK = 0x0C0_44A1  # the advisory lock of placement; any constant that nothing else uses
 START_GRACE = timedelta(seconds=10)
 # Asked by every request, so compiled once.
+_LOCK = Question("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 _OPEN = Compiled(lambda: Run.objects.open().values_list("state", "replica_id", "user_id"))
 _PRESENT = Compiled(
     lambda alive: (
@@ -44,16 +44,15 @@ class Outcome:
 
 def lock() -> None:
     """Serialises placement until the end of the transaction (PostgreSQL advisory lock)."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    together(_LOCK)
 
 
 def admit(new: Run | None = None) -> Outcome:
-    """Admits every run that can start now, fairest first. Call inside a transaction that holds the lock.
+    """Takes the lock and admits every run that can start now, fairest first. Call inside a transaction.
 
     `new` is a run that is not stored yet: it takes part, and is stored as what became of it.
     """
-    taken = _OPEN()
+    _, taken, present = together(_LOCK, _OPEN.ask(), _PRESENT.ask(alive=timezone.now() - LEASE))
     somebody_waits = any(state == RunState.QUEUED for state, _, _ in taken)
     waiting = (
         list(Run.objects.queued().order_by("created_at").defer("request")[: settings.MAX_QUEUE])
@@ -61,7 +60,7 @@ def admit(new: Run | None = None) -> Outcome:
         else []
     )
     waiting += [new] if new else []
-    outcome = _Board(taken).admit(waiting) if waiting else Outcome()
+    outcome = _Board(taken, _replicas(present)).admit(waiting) if waiting else Outcome()
     if new:
         new.save(force_insert=True)
     return outcome
@@ -74,10 +73,10 @@ def fits(replica: Replica, run: Run) -> bool:
     return all(replica.options.get(name) == value for name, value in run.options.items())
 
 
-def _present() -> list[Replica]:
+def _replicas(rows: Rows) -> list[Replica]:
     """The replicas of live workers, with their workers."""
     width, replicas = len(columns(Replica)), []
-    for row in _PRESENT(alive=timezone.now() - LEASE):
+    for row in rows:
         replica = instance(Replica, row[:width])
         replica.worker = instance(Worker, row[width:])
         replicas.append(replica)
@@ -87,8 +86,8 @@ def _present() -> list[Replica]:
 class _Board:
     """The state of the house as one transaction sees it. `taken`: state, replica and user of all open runs."""
 
-    def __init__(self, taken: Iterable[Sequence[Any]]) -> None:
-        self.replicas = _present()
+    def __init__(self, taken: Iterable[Sequence[Any]], replicas: list[Replica]) -> None:
+        self.replicas = replicas
         self.users_of: dict[Any, Counter[int]] = {}
         self.active: Counter[int] = Counter()
         for state, replica_id, user_id in taken:

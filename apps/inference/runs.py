@@ -137,7 +137,6 @@ def _enter(run: Run) -> Run:
     creating = event_log.default().creating(run.log_id, owner=run.user_id, ttl=settings.RUN_TTL_SECONDS)
     try:
         with transaction.atomic(), creating:  # nothing is committed before the log is there
-            placement.lock()
             outcome = placement.admit(run)
             if not any(run_id == str(run.pk) for _, run_id, _ in outcome.hand_overs):
                 _check_it_may_wait(run)

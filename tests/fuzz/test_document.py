@@ -51,7 +51,7 @@ def test_a_few_requests_of_each_kind_are_answered(server: Server) -> None:
 @pytest.mark.timeout(1200)
 def test_many_requests_of_each_kind_are_answered_and_leave_no_memory_behind(alone: Server) -> None:
     fuzz = Fuzz(alone, alone.key)
-    fuzz.run(is_inference, examples=24)  # what is made on demand is there now: a tokenizer for grammars, vectors' context
+    fuzz.run(is_inference, examples=24)  # what is made on demand (grammars, vectors) is there now
     before = memory(alone)
     fuzz.run(is_inference, examples=24)
     Fuzz(alone, alone.admin_key).run(is_safe, examples=12)

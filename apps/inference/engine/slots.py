@@ -1,7 +1,8 @@
 """Slots: which one holds which tokens, who may reuse them, and how a new sequence gets its prefix.
 
 In unified memory every step looks at all cells up to the last one in use, so what idle slots hold slows down the
-others: it is parked, that is, kept outside of llama.cpp's memory until somebody wants it again.
+others: it is parked, that is, kept outside of llama.cpp's memory until somebody wants it again. What there is no room
+to park stays where it is: a slower step costs less than a prompt that is computed anew.
 
 A prefix is reused in three ways: the sequence takes a free slot that holds it, copies it from any other slot, or waits
 for a slot that is computing it right now and copies it then. How far two sequences may share is `shareable` alone.
@@ -18,8 +19,8 @@ from apps.inference.engine.sequence import Job, Sequence
 WAIT_FOR = 32  # tokens that must be gained before a wait begins
 COPY = 8  # tokens; fewer are computed as fast as they are copied
 SPARE = 32  # tokens that may be lost with a slot as if it were empty
-IDLE = 0  # tokens that idle slots may hold in place while others compute
-PARKED_SHARE = 16  # parked tokens are at most this part of what the memory holds
+IDLE = 128  # tokens that idle slots may hold in place while others compute: parking so few costs more than it gains
+PARKED_SHARE = 8  # parked tokens are at most this part of what the memory holds
 
 
 @dataclass
@@ -189,25 +190,22 @@ class Slots:
         return shareable(prefix, sequence.job, share_key=slot.share_key, public_tokens=slot.public_tokens)
 
     def _park_beyond(self, limit: int) -> None:
-        """Park what idle slots hold, that of longest ago first, until `limit` tokens at most are left in place."""
+        """Park what idle slots hold, that of longest ago first, until `limit` tokens at most are left in place, or
+        until as much is parked as may be."""
         if not (self._backend.shares_cells and self._backend.can_trim):
             return
         idle = sorted((slot for slot in self.all if slot.owner is None and slot.length), key=lambda slot: slot.used)
         held = {slot.index: self._alone(slot) for slot in idle if slot.parked is None}
+        room = self._backend.context * len(self.all) // PARKED_SHARE
+        room -= sum(slot.length for slot in idle if slot.parked is not None)
         for slot in idle:
             if sum(held.values()) <= limit:
                 break
-            if held.pop(slot.index, 0):
+            if held.get(slot.index) and slot.length <= room:
+                room -= slot.length
+                del held[slot.index]
                 slot.parked, slot.entangled = self._backend.save(slot.index), 0
                 self._backend.clear(slot.index)
-        self._drop_parked(idle)
-
-    def _drop_parked(self, idle: list[Slot]) -> None:
-        """Forget what was parked longest ago where it is too much."""
-        parked = [slot for slot in idle if slot.parked is not None]
-        limit = self._backend.context * len(self.all) // PARKED_SHARE
-        while parked and sum(slot.length for slot in parked) > limit:
-            parked.pop(0).forget(0)
 
     def _alone(self, slot: Slot) -> int:
         """How many of an idle slot's cells no busy slot holds too."""

@@ -2,9 +2,13 @@
 
 All runs' frames of a step go in one round trip, few of each run; runs without a frame are asked after now and then
 whether somebody cancelled them. While the server is away frames wait here and the engine goes on.
+
+The one exception are the first words of a run: the next step would keep every processor to itself for some
+milliseconds, so it begins when those words are written and whoever reads them has had a moment to pass them on.
 """
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +16,7 @@ from dataclasses import dataclass, field
 import redis
 
 from apps.errors import Problem
-from apps.inference.engine.engine import Ended, Event, Started
+from apps.inference.engine.engine import Ended, Event, Started, Text
 from apps.inference.parsing import Parser
 from apps.inference.runner import protocol
 from apps.inference.runner.embedding import Vectors
@@ -22,9 +26,21 @@ from apps.streams.log import EventLog, FencedError
 POLL_SECONDS = 0.25  # every look takes a core from the prefill for a moment
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 HOLD_CHARACTERS = 1 << 20  # of one run, while the server is away
+WRITE_SECONDS = 0.005  # what the first words of a run may hold up the next step, and then
+PASS_ON_SECONDS = 0.002  # for the web process to send them to the caller
 
-News = protocol.Order | Sequence[Event | Vectors] | None
 Cancel = Callable[[str, Problem | None], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step brought. `written` is set once that was tried to be written."""
+
+    events: Sequence[Event | Vectors]
+    written: threading.Event | None = None
+
+
+News = protocol.Order | Step | None
 
 
 @dataclass
@@ -38,7 +54,7 @@ class Line:
     sent_size: int = 0
     end: Ended | None = None
     closed: bool = False  # the log takes no more of us
-    asked: float = 0.0
+    asked: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of(cls, order: protocol.Order) -> "Line":
@@ -78,6 +94,8 @@ class Writer:
         self._log, self._events, self._cancel = log, events, cancel
         self._inbox: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._lines: dict[str, Line] = {}
+        self._speaking: set[str] = set()  # runs that have said something; of the thread that puts
+        self._unwritten: list[threading.Event] = []
         self._failures = 0
         self._retry_at = 0.0
         self._closing = False
@@ -87,8 +105,13 @@ class Writer:
         self._inbox.put(order)
 
     def put(self, events: Sequence[Event | Vectors]) -> None:
-        """What a step brought. Any thread; never waits."""
-        self._inbox.put(events)
+        """What a step brought. From the decoding thread, which waits for the first words of a run and nothing else."""
+        if not self._begins(events):
+            return self._inbox.put(Step(events))
+        written = threading.Event()
+        self._inbox.put(Step(events, written))
+        if written.wait(WRITE_SECONDS):
+            time.sleep(PASS_ON_SECONDS)
 
     def close(self) -> None:
         """Return from `run` as soon as everything is delivered."""
@@ -98,7 +121,16 @@ class Writer:
         while not (self._closing and not self._lines):
             self._collect()
             self._flush()
+            while self._unwritten:
+                self._unwritten.pop().set()
             self._settle()
+
+    def _begins(self, events: Sequence[Event | Vectors]) -> bool:
+        """Whether a run says its first words here."""
+        begun = {event.run for event in events if isinstance(event, Text)} - self._speaking
+        self._speaking |= begun
+        self._speaking -= {event.run for event in events if isinstance(event, Ended)}
+        return bool(begun)
 
     def _collect(self) -> None:
         """Wait for news, no longer than to the next poll or retry, and take all there is."""
@@ -120,8 +152,10 @@ class Writer:
         elif isinstance(news, protocol.Order):
             self._lines[news.job.run] = Line.of(news)
         else:
-            for event in news:
+            for event in news.events:
                 self._note(event)
+            if news.written:
+                self._unwritten.append(news.written)
 
     def _note(self, event: Event | Vectors) -> None:
         line = self._lines[event.run]

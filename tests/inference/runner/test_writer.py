@@ -168,6 +168,37 @@ def test_one_step_is_one_frame(log: event_log.EventLog) -> None:
     assert texts(log, run) == ["ab"]
 
 
+def test_the_first_words_of_a_run_are_written_before_the_next_step(
+    log: event_log.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 10)
+    runs, desk = [make_log(log, "first"), make_log(log, "second")], Desk(settings.REDIS_URL)
+    for run in runs:
+        desk.open(run)
+        desk.put(Started(run), Text(run, "a"))
+        assert texts(log, run) == ["a"]
+    desk.put(*map(ended, runs))
+    desk.finish()
+
+
+def test_nothing_but_first_words_is_waited_for(
+    log: event_log.EventLog, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 60)
+    run, desk = make_log(log, "later"), Desk(cable.url)
+    desk.open(run)
+    desk.put(Text(run, "a"))
+    cable.pull()
+    begun = time.monotonic()
+    for _ in range(20):
+        desk.put(Text(run, "b"))
+    assert time.monotonic() - begun < 10
+    cable.plugged = True
+    desk.put(ended(run))
+    desk.finish()
+    assert "".join(texts(log, run)) == "a" + 20 * "b"
+
+
 def test_a_cancel_is_noticed_without_a_frame(log: event_log.EventLog) -> None:
     run, desk = make_log(log, "cancel"), Desk(settings.REDIS_URL)
     desk.open(run)
