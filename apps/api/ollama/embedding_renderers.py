@@ -4,7 +4,6 @@ Both are asked for as streams of one line: vectors are written down as they come
 up the event loop at the end, and an error still has its status, as nothing has been sent before the end.
 """
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ from apps.errors import Problem
 from apps.inference.types import EMBEDDINGS, END
 from apps.streams.log import Entry
 
-_as_json = json.JSONEncoder(separators=(",", ":")).encode
 _COUNTERS = (  # the last is ours: tokens that were cut off the texts
     ("load_duration", "load_ns"),
     ("prompt_eval_count", "prompt_tokens"),
@@ -39,7 +37,7 @@ class EmbedRenderer:
     def lines(self, entry: Entry) -> Iterable[bytes]:
         """Raises Problem for a run that was broken off."""
         if entry.kind == EMBEDDINGS:
-            self._vectors += map(_as_json, entry.data["vectors"])
+            self._vectors += entry.data["vectors"]
         if entry.kind != END:
             return ()
         if problem := broken_off(entry.data["reason"]):

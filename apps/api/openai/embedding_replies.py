@@ -1,6 +1,7 @@
 """Frames -> the reply of /v1/embeddings, and the load that answers an empty completion."""
 
 import base64
+import json
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,10 +32,10 @@ class EmbeddingRenderer:
         problem = broken_off(end["reason"])
         if problem:
             return errors.render(problem)
-        vectors = [vector for entry in entries if entry.kind == EMBEDDINGS for vector in entry.data["vectors"]]
+        texts = (text for entry in entries if entry.kind == EMBEDDINGS for text in entry.data["vectors"])
         data = [
             {"object": "embedding", "embedding": self._write(vector), "index": index}
-            for index, vector in enumerate(vectors)
+            for index, vector in enumerate(map(json.loads, texts))
         ]
         usage = {"prompt_tokens": end["prompt_tokens"], "total_tokens": end["prompt_tokens"]}
         return wire.reply({"object": "list", "data": data, "model": self._model, "usage": usage, **wire.dropped([end])})

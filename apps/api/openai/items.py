@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from apps.api.fields import said
 from apps.api.openai import messages
 from apps.api.openai.errors import Refusal
-from apps.api.openai.fields import Fields, said
+from apps.api.openai.fields import Fields
 from apps.inference.types import Message, ToolCall
 
 TEXTS: Final = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}

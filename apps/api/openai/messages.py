@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from apps.api import images
+from apps.api.fields import loads
 from apps.api.openai.errors import Refusal
-from apps.api.openai.fields import Fields, go_type, loads
+from apps.api.openai.fields import Fields, go_type
 from apps.inference.types import Message, ToolCall
 
 DATA_URL: Final = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp|gif))?;base64,")

@@ -1,10 +1,12 @@
 """Every endpoint's failures through one assertion: status, envelope, type, the field that is wrong, the sentence."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+import zstandard
 
 from apps.accounts.models import User
 from tests.api.openai.conftest import Caller
@@ -64,7 +66,7 @@ BODIES = [
             "We could not parse the JSON body of your request: it nests too deeply",
             400,
         ),
-        (b'{"a":' + b"[" * 90_000, "the request body nests too deeply", 400),
+        (b'{"a":' + b"[" * 90_000, "We could not parse the JSON body of your request: it nests too deeply", 400),
         (b'{"a":1e999}', "We could not parse the JSON body of your request: a number is too large", 400),
         (b'{"a":NaN}', "We could not parse the JSON body of your request: NaN is not JSON", 400),
         (b'{"a":[' + b"0," * 500_001 + b"0]}", "the request body holds more than 500000 JSON values", 413),
@@ -219,6 +221,12 @@ def test_an_unknown_method_is_answered_in_the_envelope(caller: Caller, method: s
         assert reply.json()["error"]["message"] == f"Not allowed to {method} on /v1/{path}"
 
 
-def test_a_packed_body_is_refused_by_name(api: httpx.Client) -> None:
-    reply = api.post("/v1/responses", content=b"x", headers={"Content-Encoding": "zstd"})
-    assert (reply.status_code, "zstd" in reply.json()["error"]["message"]) == (415, True)
+def test_a_compressed_body_is_read_as_a_plain_one(api: httpx.Client) -> None:
+    body = zstandard.ZstdCompressor().compress(json.dumps({"model": "nope", "input": "hi"}).encode())
+    reply = api.post("/v1/responses", content=body, headers={"Content-Encoding": "zstd"})
+    assert (reply.status_code, reply.json()["error"]["message"]) == (404, "model 'nope' not found")
+
+
+def test_a_body_in_an_unknown_encoding_is_refused_by_name(api: httpx.Client) -> None:
+    reply = api.post("/v1/responses", content=b"x", headers={"Content-Encoding": "br"})
+    assert (reply.status_code, "'br'" in reply.json()["error"]["message"]) == (415, True)

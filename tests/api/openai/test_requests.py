@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import struct
 from typing import Any
 
@@ -261,7 +262,7 @@ def test_an_empty_prompt_only_loads(api: httpx.Client, alice: User) -> None:
 
 def test_inputs_reach_the_run_and_vectors_come_back(api: httpx.Client, alice: User) -> None:
     vectors = [[0.6, 0.8], [1.0, 0.0]]
-    with runner(alice, [(EMBEDDINGS, {"vectors": vectors}), (END, ENDED)]):
+    with runner(alice, [(EMBEDDINGS, {"vectors": [json.dumps(vector) for vector in vectors]}), (END, ENDED)]):
         reply = api.post("/v1/embeddings", json={"model": "emb", "input": ["a", ""], "dimensions": 2})
     assert [row["embedding"] for row in reply.json()["data"]] == vectors
     request = only_request()
@@ -269,7 +270,7 @@ def test_inputs_reach_the_run_and_vectors_come_back(api: httpx.Client, alice: Us
 
 
 def test_base64_holds_the_same_numbers(api: httpx.Client, alice: User) -> None:
-    with runner(alice, [(EMBEDDINGS, {"vectors": [[0.5, -0.25]]}), (END, ENDED)]):
+    with runner(alice, [(EMBEDDINGS, {"vectors": ["[0.5,-0.25]"]}), (END, ENDED)]):
         reply = api.post("/v1/embeddings", json={"model": "emb", "input": "a", "encoding_format": "BASE64"})
     assert struct.unpack("<2f", base64.b64decode(reply.json()["data"][0]["embedding"])) == (0.5, -0.25)
 

@@ -271,7 +271,7 @@ def test_a_load_is_one_chunk_of_a_stream() -> None:
 
 
 def test_embeddings_come_in_parts_and_leave_in_order() -> None:
-    parts = [(EMBEDDINGS, {"vectors": [[0.5, 0.25]]}), (EMBEDDINGS, {"vectors": [[1.0, -2.0]]}), ended()]
+    parts = [(EMBEDDINGS, {"vectors": ["[0.5,0.25]"]}), (EMBEDDINGS, {"vectors": ["[1.0,-2.0]"]}), ended()]
     said = whole(EmbeddingRenderer("m", as_base64=False), *parts)
     assert said["data"] == [
         {"object": "embedding", "embedding": [0.5, 0.25], "index": 0},
@@ -282,7 +282,7 @@ def test_embeddings_come_in_parts_and_leave_in_order() -> None:
 
 def test_base64_is_little_endian_float32() -> None:
     assert packed([1.0, -2.0]) == "AACAPwAAAMA="
-    said = whole(EmbeddingRenderer("m", as_base64=True), (EMBEDDINGS, {"vectors": [[1.0, -2.0]]}), ended())
+    said = whole(EmbeddingRenderer("m", as_base64=True), (EMBEDDINGS, {"vectors": ["[1.0,-2.0]"]}), ended())
     assert said["data"][0]["embedding"] == "AACAPwAAAMA="
 
 
