@@ -68,6 +68,7 @@ class FakeBackend:
     steps: list[list[tuple[int, int, int]]] = field(default_factory=list)  # of each: slot, start, length
     copies: list[tuple[int, int, int]] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)  # the slots of each save
+    restored: list[int] = field(default_factory=list)
     samplers: list[FakeSampler] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -160,6 +161,7 @@ class FakeBackend:
         if self._used() + len(saved) > self.cells:
             return False
         self.memory[slot] = list(saved)
+        self.restored.append(slot)
         return True
 
     def shift(self, slot: int, keep: int, discard: int, length: int) -> None:

@@ -14,7 +14,9 @@ EndReason = Literal["stop", "length", "cancelled", "error"]
 TEXT = "text"  # {"t": str, "lp": [Logprob as data, …] only where asked for}; "t" may be empty where "lp" is not
 THINKING = "thinking"  # as TEXT: what the model thinks before it answers
 TOOL_CALLS = "tool_calls"  # {"calls": [{"id": str, "name": str, "arguments": {…}}, …]}: whole calls only
-EMBEDDINGS = "embeddings"  # {"vectors": [[float, …], …]}, L2-normalised, in the order of the inputs; may come in parts
+EMBEDDINGS = (
+    "embeddings"  # {"vectors": [a vector as JSON text, …]}, normalised, in the inputs' order; may come in parts
+)
 RENDERED = "rendered"  # {"text": str, "images": int, "tokens": of the whole prompt}: where nothing else was asked for
 PROGRESS = "progress"  # {"stage": "loading", "fraction": float}
 END = "end"  # RunEnd as data

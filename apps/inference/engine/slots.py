@@ -2,19 +2,20 @@
 
 In unified memory every step looks at all cells up to the last one in use, so what idle slots hold slows down the
 others: it is parked, that is, kept outside of llama.cpp's memory until somebody wants it again. What there is no room
-to park stays where it is: a slower step costs less than a prompt that is computed anew.
+to park stays where it is: a slower step costs less than a prompt that is computed anew. What another slot holds as
+well, such as a SYSTEM that many share, is kept once.
 
 A prefix is reused in three ways: the sequence takes a free slot that holds it, copies it from any other slot, or waits
 for a slot that is computing it right now and copies it then. How far two sequences may share is `shareable` alone.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from apps.inference.engine.backend import Backend, Tokens
-from apps.inference.engine.sequence import Job, Sequence
+from apps.inference.engine.sequence import Sequence
 
 WAIT_FOR = 32  # tokens that must be gained before a wait begins
 COPY = 8  # tokens; fewer are computed as fast as they are copied
@@ -71,11 +72,21 @@ def common(one: Tokens, other: Tokens) -> int:
     return int(differs.argmax()) if differs.any() else length
 
 
-def shareable(prefix: int, job: Job, *, share_key: str, public_tokens: int) -> int:
-    """How much of a common prefix a job may take from tokens of `share_key`: all under one key, else what is public."""
-    if job.share_key and job.share_key == share_key:
+class Party(Protocol):
+    """A job, or a slot that holds what one left. The first `public_tokens` are anybody's."""
+
+    @property
+    def share_key(self) -> str: ...
+
+    @property
+    def public_tokens(self) -> int: ...
+
+
+def shareable(prefix: int, wants: Party, holds: Party) -> int:
+    """How much of a common prefix may be taken: all under one share key, else what is public for both."""
+    if wants.share_key and wants.share_key == holds.share_key:
         return prefix
-    return min(prefix, job.public_tokens, public_tokens)
+    return min(prefix, wants.public_tokens, holds.public_tokens)
 
 
 class Slots:
@@ -123,14 +134,8 @@ class Slots:
         """Make the slot hold as much of its sequence's prompt as may be had without computing it."""
         sequence = slot.owner
         assert sequence is not None
-        own = self._usable(slot, sequence)
-        others = (other for other in self.all if other is not slot)
-        source = max(others, key=lambda other: self._usable(other, sequence), default=slot)
-        if source is not slot and self._usable(source, sequence) >= own + COPY:
-            length = self._usable(source, sequence)
-            reused = self._copy(source, slot, length) if self._unpark(source) else self._keep(slot, 0)
-        else:
-            reused = self._keep(slot, own)
+        own, (length, source) = self._usable(slot, sequence), self._source(slot, sequence)
+        reused = self._borrow(source, slot, length) if length >= own + COPY else self._keep(slot, own)
         slot.tokens, slot.length, slot.exact = sequence.tokens, reused, reused
         slot.share_key, slot.public_tokens = sequence.job.share_key, sequence.job.public_tokens
         if not sequence.sampled:  # a sequence that comes back after it lost its slot was counted before
@@ -177,6 +182,11 @@ class Slots:
             return 0
         return prefix
 
+    def _source(self, slot: Slot, sequence: Sequence) -> tuple[int, Slot]:
+        """The other slot that offers the longest prefix, and its length; of several the one that is copied soonest."""
+        offers = [(self._usable(other, sequence), other) for other in self.all if other is not slot]
+        return max(offers, key=lambda offer: (offer[0], offer[1].parked is None, -offer[1].length), default=(0, slot))
+
     def _coming(self, slot: Slot, sequence: Sequence) -> int:
         """As `_usable`, once the slot's own sequence is computed. One that is not prepared yet promises nothing."""
         busy = slot.owner
@@ -187,7 +197,7 @@ class Slots:
     def _shared(self, slot: Slot, sequence: Sequence, held: Tokens) -> int:
         wanted = sequence.tokens[: sequence.count - 1]
         prefix = sequence.before_picture(common(wanted, held))
-        return shareable(prefix, sequence.job, share_key=slot.share_key, public_tokens=slot.public_tokens)
+        return shareable(prefix, sequence.job, slot)
 
     def _park_beyond(self, limit: int) -> None:
         """Park what idle slots hold, that of longest ago first, until `limit` tokens at most are left in place, or
@@ -201,17 +211,32 @@ class Slots:
         for slot in idle:
             if sum(held.values()) <= limit:
                 break
-            if held.get(slot.index) and slot.length <= room:
+            if not held.get(slot.index):
+                continue
+            if self._spare(slot):
+                self.clear(slot)
+            elif slot.length <= room:
                 room -= slot.length
-                del held[slot.index]
                 slot.parked, slot.entangled = self._backend.save(slot.index), 0
                 self._backend.clear(slot.index)
+            else:
+                continue
+            del held[slot.index]
 
     def _alone(self, slot: Slot) -> int:
         """How many of an idle slot's cells no busy slot holds too."""
         busy = (other for other in self.all if other.owner is not None and other.entangled)
         mine = slot.tokens[: slot.entangled]
         return slot.length - max((common(mine, other.tokens[: other.entangled]) for other in busy), default=0)
+
+    def _spare(self, slot: Slot) -> bool:
+        """Whether it is not missed: another slot holds the same but for a few tokens, and may share it."""
+        mine = slot.tokens[: slot.length]
+        others = (other for other in self.all if other is not slot and other.length)
+        return any(
+            slot.length - shareable(common(mine, other.tokens[: min(other.length, other.exact)]), slot, other) <= SPARE
+            for other in others
+        )
 
     def _unpark(self, slot: Slot) -> bool:
         """Bring back what is parked; False where there is no room for it, and the slot is empty."""
@@ -232,6 +257,17 @@ class Slots:
             return length
         self.clear(slot)
         return 0
+
+    def _borrow(self, source: Slot, slot: Slot, length: int) -> int:
+        """Copy a prefix; what was parked goes back to where it was."""
+        parked = source.parked
+        if not self._unpark(source):
+            return self._keep(slot, 0)
+        reused = self._copy(source, slot, length)
+        if parked is not None:
+            self._backend.clear(source.index)
+            source.parked, source.entangled, slot.entangled = parked, 0, 0
+        return reused
 
     def _copy(self, source: Slot, slot: Slot, length: int) -> int:
         self.clear(slot)

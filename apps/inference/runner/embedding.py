@@ -74,8 +74,12 @@ class Task:
         return self.job.inputs[self.begun]
 
     @property
+    def left(self) -> int:
+        return len(self.job.inputs) - self.begun
+
+    @property
     def all_begun(self) -> bool:
-        return self.begun == len(self.job.inputs)
+        return self.left == 0
 
 
 @dataclass(eq=False)
@@ -97,7 +101,7 @@ class Text:
 
 
 class Desk:
-    """Takes embedding runs in turn. `call` has work done by the decoding thread, each piece before another step."""
+    """Takes embedding runs. `call` has work done by the decoding thread, each piece before another step."""
 
     def __init__(
         self, embedder: Embedder, *, call: Callable[[Work], None], deliver: Callable[[list[Event | Vectors]], None]
@@ -174,11 +178,13 @@ class Desk:
                 self._embedder.prepare(length)
 
     def _plan(self) -> list[tuple[Text, Chunk]]:
-        """The next batch: what is left of a cut text, then a text of each run in turn, until it is full."""
+        """The next batch: what is left of a cut text, a text of the oldest run, and then of those that are nearest to
+        their end, until it is full. So one answer is under way while the next is computed, a short run overtakes a
+        long one, and nobody waits for ever."""
         plan: list[tuple[Text, Chunk]] = []
         room, text = self._embedder.batch, self._half
         slots = iter(set(range(self._embedder.sequences)) - {text.slot if text else -1})
-        while text := text or self._begin(slots, room=room):
+        while text := text or self._begin(slots, room=room, oldest=not plan):
             chunk = text.chunk(room)
             plan.append((text, chunk))
             room -= len(chunk.tokens)
@@ -188,15 +194,16 @@ class Desk:
                 break
         return plan
 
-    def _begin(self, slots: Iterator[int], *, room: int) -> Text | None:
+    def _begin(self, slots: Iterator[int], *, room: int, oldest: bool) -> Text | None:
         """The next text of the run whose turn it is, if it fits into this batch."""
-        task = next((task for task in self._tasks if not task.all_begun), None)
-        if task is None or not self._suits(len(task.next_input), room):
+        waiting = [task for task in self._tasks if not task.all_begun]
+        if not waiting:
+            return None
+        task = waiting[0] if oldest else min(waiting, key=lambda task: task.left)
+        if not self._suits(len(task.next_input), room):
             return None
         text = Text(task, task.next_input, next(slots))
         task.begun += 1
-        self._tasks.remove(task)
-        self._tasks.append(task)
         return text
 
     def _suits(self, length: int, room: int) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from apps.inference.engine.engine import Text
 from apps.inference.parsing import Called, Parser, Piece, Said
 from apps.inference.types import EMBEDDINGS, TEXT, THINKING, TOOL_CALLS
@@ -11,7 +13,6 @@ from apps.inference.types import EMBEDDINGS, TEXT, THINKING, TOOL_CALLS
 Pair = tuple[str, dict[str, Any]]
 Logprobs = list[dict[str, Any]]
 
-_NUMBER = 12  # characters of a number in a vector
 _LOGPROB = 200  # of a token's probability with its alternatives, roughly
 
 
@@ -59,9 +60,10 @@ class Frames:
             self._add(self._parser.close(), [])
 
     def show(self, vectors: list[list[float]]) -> None:
-        frame = self._last(EMBEDDINGS)
-        frame.items += vectors
-        self.size += sum(map(len, vectors)) * _NUMBER
+        """As texts: most readers hand them on as they are, and to read and write a million numbers takes a second."""
+        texts = [orjson.dumps(vector).decode() for vector in vectors]
+        self._last(EMBEDDINGS).items += texts
+        self.size += sum(map(len, texts))
 
     def take(self) -> list[Pair]:
         """All of it; nothing is left here."""

@@ -201,3 +201,56 @@ def test_a_prefix_that_a_running_sequence_shares_is_not_parked(bench: Bench) -> 
     assert bench.backend.saved == []
     bench.until("second")
     assert bench.texts["second"] == answer([*long(300)[:-1], 7, ANSWER + 9], 99)
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_what_was_parked_is_lent_and_goes_back_without_being_saved_again(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=3, context=256)
+    first = [*long(300)[:-1], *range(600, 650), ANSWER + 4]
+    bench.run("first", first, key="k")
+    bench.run("stranger", long(400), key="stranger")
+    assert bench.backend.saved == [0]
+    bench.submit("other", [*long(300)[:-1], 7, ANSWER + 9], key="k")
+    bench.steps(3)
+    assert bench.backend.restored == [0] and bench.backend.memory[0] == []
+    assert bench.backend.saved.count(0) == 1
+    bench.steps(20)
+    bench.run("first again", [*first, 5, ANSWER + 2], key="k")
+    assert (bench.ends["other"].cached_tokens, bench.ends["first again"].cached_tokens) == (50, len(first))
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_of_two_that_hold_a_prefix_the_one_in_place_is_copied(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=4, context=256)
+    bench.run("parked", [*long(300)[:-1], *range(600, 650), ANSWER + 2], key="k")
+    bench.run("stranger", long(400), key="stranger")
+    bench.submit("in place", [*long(300)[:-1], *range(700, 750), ANSWER + 30], key="k")
+    bench.steps(4)
+    before = list(bench.backend.restored)
+    bench.run("third", [*long(300)[:-1], *range(800, 850), ANSWER + 2], key="k")
+    assert bench.ends["third"].cached_tokens == 50 and bench.backend.restored == before
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_a_shared_system_is_kept_once(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=4, context=256)
+    system = list(range(300, 400))
+    for name in ("a", "b", "c"):
+        bench.run(name, [*system, 5, ANSWER + 2], key=name, public=len(system))
+    bench.run("stranger", long(500), key="stranger")
+    held = [slot.length for slot in bench.engine._slots.all]
+    assert sum(length >= len(system) for length in held) == 1
+    for name in ("a", "b", "c"):
+        bench.run(f"{name} again", [*system, 6, ANSWER + 2], key=name, public=len(system))
+        assert bench.ends[f"{name} again"].cached_tokens == len(system)
+
+
+@pytest.mark.usefixtures("few_idle")
+def test_what_one_user_said_does_not_count_as_another_ones(make_bench: MakeBench) -> None:
+    bench = make_bench(slots=4, context=256)
+    for name in ("a", "b"):
+        bench.run(name, long(300), key=name)
+    bench.run("stranger", long(500), key="stranger")
+    for name in ("a", "b"):
+        bench.run(f"{name} again", [*long(300), 5, ANSWER + 2], key=name)
+        assert bench.ends[f"{name} again"].cached_tokens >= 51

@@ -1,6 +1,7 @@
 """Embedding runs in a real runner: beside a generation, and in a model that does nothing else."""
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ def embed(runner: Runner, inputs: list[list[int]], **more: Any) -> str:
 
 def vectors(runner: Runner, run: str) -> list[list[float]]:
     found = [entry for entry in runner.log.entries(run) if entry.kind == EMBEDDINGS]
-    return [vector for entry in found for vector in entry.data["vectors"]]
+    return [json.loads(text) for entry in found for text in entry.data["vectors"]]
 
 
 def finish(runner: Runner, run: str) -> Event:

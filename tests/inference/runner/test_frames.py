@@ -82,4 +82,4 @@ def test_vectors_that_follow_each_other_are_one_frame() -> None:
     frames.show([[1.0, 0.0]])
     frames.show([[0.0, 1.0]])
     assert frames.size > 0
-    assert frames.take() == [(EMBEDDINGS, {"vectors": [[1.0, 0.0], [0.0, 1.0]]})]
+    assert frames.take() == [(EMBEDDINGS, {"vectors": ["[1.0,0.0]", "[0.0,1.0]"]})]
