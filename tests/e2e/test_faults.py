@@ -2,77 +2,21 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 
-from tests.server import MODEL, Server, running, wait_for
-
-LONG: dict[str, Any] = {
-    "model": MODEL,
-    "messages": [{"role": "user", "content": "Count from 1 to 900, one number a line."}],
-    "options": {"temperature": 0, "num_predict": 600},
-}
-SHORT: dict[str, Any] = {**LONG, "options": {"temperature": 0, "num_predict": 4}}
-BOUND = 20.0  # seconds: 10 until a death is known to be one, 10 for the run to end
+from tests.e2e.listening import LONG, Listener, kill, nothing_is_stuck, serves
+from tests.server import Server, running, wait_for
 
 
 @pytest.fixture(scope="module")
 def corral(gguf_path: Path) -> Iterator[Server]:
     with running(starter=str(gguf_path)) as server:
         yield server
-
-
-class Listener:
-    """Reads a stream in a thread, as a client would."""
-
-    def __init__(self, server: Server, body: dict[str, Any]) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self.broken = ""
-        self._server, self._body = server, body
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-        wait_for(lambda: len(self.lines) >= 3, seconds=30)
-
-    def _read(self) -> None:
-        try:
-            for line in self._server.lines("/api/chat", self._body):
-                self.lines.append(line)
-        except httpx.HTTPError as error:
-            self.broken = str(error) or type(error).__name__
-
-    def wait(self, seconds: float = BOUND) -> None:
-        self._thread.join(seconds)
-        assert not self._thread.is_alive(), f"the stream did not end within {seconds} s"
-
-
-def kill(server: Server, *marks: str) -> None:
-    pids = server.pids(*marks)
-    assert pids, marks
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-
-
-def serves(server: Server) -> bool:
-    """Whether a new run is answered."""
-    try:
-        answer = server.call("POST", "/api/chat", json={**SHORT, "stream": False}, timeout=60)
-    except httpx.HTTPError:
-        return False
-    return answer.status_code == 200 and answer.json()["done"] is True
-
-
-def nothing_is_stuck(server: Server) -> bool:
-    try:
-        return not server.call("GET", "/api/corral/runs?state=open").json()["runs"]
-    except (httpx.HTTPError, ValueError, KeyError):
-        return False
 
 
 def test_a_killed_runner_ends_its_runs_with_a_sentence_and_the_next_is_served(corral: Server) -> None:
