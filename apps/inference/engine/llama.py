@@ -14,7 +14,7 @@ import numpy as np
 from llguidance import LLTokenizer
 from numpy.typing import NDArray
 
-from apps.inference.engine import adapters, tokenizer
+from apps.inference.engine import adapters, mapping, tokenizer
 from apps.inference.engine.backend import Chunk, DecodeFailed, NoRoom, Tokens
 from apps.inference.engine.lib import held, held_logits, opened
 from apps.inference.engine.lib import lib as api
@@ -91,6 +91,7 @@ class Llama:
     """
 
     def __init__(self, load: Load, *, progress: Callable[[float], None]) -> None:
+        file = os.fstat(load.file)
         self._model = _open_model(load, progress)
         self._vocabulary = api.llama_model_get_vocab(self._model)
         self._size = api.llama_vocab_n_tokens(self._vocabulary)
@@ -112,6 +113,7 @@ class Llama:
         self._tokenizer: LLTokenizer | None = None
         self._rows: NDArray[np.float32] = np.empty((0, self._size), dtype=np.float32)
         self._row_address = 0
+        mapping.let_go(file)
         self._warm_up()
 
     def decode(self, chunks: Sequence[Chunk]) -> None:
