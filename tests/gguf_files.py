@@ -24,9 +24,25 @@ def tiny(
     extra: dict[str, Any] | None = None,
 ) -> bytes:
     """A whole file. `extra` adds metadata: strings, whole numbers, truth values and lists of them."""
+    (data,) = tiny_parts(
+        architecture=architecture, template=template, vocabulary=vocabulary, file_type=file_type, seed=seed, extra=extra
+    ).values()
+    return data
+
+
+def tiny_parts(
+    *,
+    tensors: int = 0,
+    architecture: str = "llama",
+    template: str = TOOLS_TEMPLATE,
+    vocabulary: int = 1500,
+    file_type: int = 15,
+    seed: int = 0,
+    extra: dict[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """As `tiny`, split into files of so many tensors each, by name; 0 splits nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tiny.gguf"
-        writer = GGUFWriter(path, architecture)
+        writer = GGUFWriter(Path(folder) / "tiny.gguf", architecture, split_max_tensors=tensors)
         _describe(writer, template, vocabulary, file_type)
         for key, value in (extra or {}).items():
             _add(writer, key, value)
@@ -37,7 +53,7 @@ def tiny(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        return path.read_bytes()
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def _describe(writer: GGUFWriter, template: str, vocabulary: int, file_type: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from apps.inference.engine.loading import PARKED_SHARE
 from apps.inference.layers import BATCH, EMBEDS_ONLY, SEES
 
 KV_BYTES = {  # a value of each cache type (ggml's block sizes)
@@ -18,17 +19,19 @@ SIGHT = 256 * 1024 * 1024  # what encoding an image takes, and half of it for th
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes. `embedding` is for the context that texts are embedded in, once somebody asks; `sight` is for images."""
+    """Bytes. `parked` is for idle caches outside of llama.cpp's memory, `embedding` for the context that texts are
+    embedded in, once somebody asks; `sight` is for images."""
 
     weights: int
     kv: int
     compute: int
     embedding: int
+    parked: int = 0
     sight: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.kv + self.compute + self.embedding + self.sight + OVERHEAD
+        return self.weights + self.kv + self.compute + self.embedding + self.parked + self.sight + OVERHEAD
 
 
 def need(info: Mapping[str, Any], *, context: int, slots: int, kv_type: str = "f16") -> Need:
@@ -54,6 +57,7 @@ def need(info: Mapping[str, Any], *, context: int, slots: int, kv_type: str = "f
     return Need(
         weights=weights,
         kv=int(context * slots * token),
+        parked=int(context * slots * token) // PARKED_SHARE,
         compute=shape.compute(batch=batch, cells=context * slots, outputs=2 * slots),
         embedding=int((context + EMBED_BATCH) * token) + shape.embedding(batch=EMBED_BATCH, cells=context),
         sight=SIGHT if info.get(SEES) else 0,

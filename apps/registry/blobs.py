@@ -82,10 +82,11 @@ def write_bytes(content: bytes, *, user: User | None) -> Stored:
 def produce(make: Callable[[FileIO], object], *, check: Callable[[], None]) -> Stored:
     """A blob that is made here: `make` fills the file, and another process may do it. It gives nobody possession.
 
-    What `make` and `check` raise passes through and leaves nothing behind.
+    What `make` and `check` raise passes through and leaves nothing behind; a full disk is a Problem "no_space".
     """
     with scratch() as file:
-        make(file)
+        with _no_space():
+            make(file)
         return keep(file, check=check)
 
 

@@ -90,29 +90,54 @@ class Gguf:
         return {**kept, "tensor_bytes": self.tensor_bytes, "vocab_size": self.vocab_size}
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Byte positions in a file: of each key with its value, of each tensor's info up to its offset, and where each
+    tensor's bytes begin. Tensors begin at multiples of `alignment`."""
+
+    alignment: int
+    pairs: dict[str, slice]
+    infos: tuple[slice, ...]
+    starts: tuple[int, ...]
+
+
 def read(path: Path, *, verbose: bool = False) -> Gguf:
     """Raises Problem("invalid") for whatever is not a sound GGUF file, OSError when it cannot be opened."""
+    return read_laid_out(path, verbose=verbose)[0]
+
+
+def read_laid_out(path: Path, *, verbose: bool = False) -> tuple[Gguf, Layout]:
+    """As `read`, and where things are in the file."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         if size < 4:
             raise Problem("invalid", NOT_GGUF)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            return parse(mapped, size=size, verbose=verbose)
+            return _parse(_Head(mapped, verbose), size)
 
 
 def parse(data: "mmap.mmap | bytes", *, size: int, verbose: bool = False) -> Gguf:
     """`size` is the whole file's, in bytes; `data` may be its beginning only, if the head is in it."""
-    head = _Head(data, verbose)
+    return _parse(_Head(data, verbose), size)[0]
+
+
+def _parse(head: "_Head", size: int) -> tuple[Gguf, Layout]:
     version = head.begin()
     tensors, pairs = head.count(MAX_TENSORS, "tensors"), head.count(MAX_PAIRS, "metadata keys")
     metadata = head.metadata(pairs)
     alignment = _alignment(metadata.get("general.alignment", 32))
     infos = [head.tensor() for _ in range(tensors)]
-    start = -(-head.position // alignment) * alignment
+    start = aligned(head.position, alignment)
     for tensor, offset in infos:
         if offset % alignment or start + offset + tensor.size > size:
             raise Problem("invalid", f"the GGUF file is damaged or cut short: tensor {tensor.name!r} lies outside it")
-    return Gguf(version, metadata, tuple(tensor for tensor, _ in infos), size)
+    found = Gguf(version, metadata, tuple(tensor for tensor, _ in infos), size)
+    return found, Layout(alignment, head.pairs, tuple(head.infos), tuple(start + offset for _, offset in infos))
+
+
+def aligned(position: int, alignment: int) -> int:
+    """The next multiple."""
+    return -(-position // alignment) * alignment
 
 
 def _alignment(value: Any) -> int:
@@ -130,6 +155,8 @@ class _Head:
         self.position = 0
         self.text_left = MAX_TEXT_BYTES
         self.elements_left = MAX_ELEMENTS if verbose else 0
+        self.pairs: dict[str, slice] = {}
+        self.infos: list[slice] = []
 
     def begin(self) -> int:
         magic = self.data[:4]
@@ -152,20 +179,25 @@ class _Head:
     def metadata(self, pairs: int) -> dict[str, Any]:
         metadata: dict[str, Any] = {}
         for _ in range(pairs):
+            start = self.position
             key = self._kept_text(MAX_KEY_BYTES)
             if key in metadata:
                 raise Problem("invalid", f"the GGUF file is damaged: key {key[:80]!r} is there twice")
             metadata[key] = self._value(self._fixed(_U32))
+            self.pairs[key] = slice(start, self.position)
         return metadata
 
     def tensor(self) -> tuple[Tensor, int]:
         """A tensor and its offset from the beginning of the data."""
+        start = self.position
         name = self._kept_text(MAX_TENSOR_NAME_BYTES)
         dimensions = self._fixed(_U32)
         if dimensions > MAX_DIMENSIONS:
             raise Problem("invalid", f"the GGUF file is damaged: tensor {name!r} has {dimensions} dimensions")
         shape = tuple(self._fixed(_U64) for _ in range(dimensions))
-        kind, offset = self._fixed(_U32), self._fixed(_U64)
+        kind = self._fixed(_U32)
+        self.infos.append(slice(start, self.position))
+        offset = self._fixed(_U64)
         return Tensor(name, *_measured(name, kind, shape)), offset
 
     def _value(self, kind: int) -> Any:

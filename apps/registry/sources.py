@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.accounts.models import User
 from apps.errors import Problem
-from apps.registry import adapters, blobs, capabilities, converting, gguf, manifest, quantizing, resolve
+from apps.registry import adapters, blobs, capabilities, converting, gguf, manifest, merging, quantizing, resolve
 from apps.registry.gguf import Gguf
 from apps.registry.manifest import Layer
 from apps.registry.specs import CreateSpec
@@ -88,7 +88,10 @@ def add_adapter(draft: Draft, spec: CreateSpec, user: User | None, steps: Steps)
         if len(spec.adapters) > 1:
             raise Problem("invalid", "only one adapter is currently supported")
         ((name, digest),) = spec.adapters.items()
-        size = _parsed(name, digest, user, steps).size
+        found = _parsed(name, digest, user, steps)
+        if merging.is_part(found):
+            raise Problem("invalid", f"{name} is a part of a split GGUF file: merge it first")
+        size = found.size
     adapters.check(gguf.read(blobs.path(digest)), base)
     last = max(index for index, layer in enumerate(draft.layers) if layer.media_type in _BINARY)
     draft.layers.insert(last + 1, Layer(manifest.ADAPTER, digest, size))
@@ -102,9 +105,16 @@ _BINARY = (manifest.WEIGHTS, manifest.PROJECTOR, manifest.ADAPTER)
 
 
 def _from_ggufs(files: Mapping[str, str], user: User | None, steps: Steps) -> Draft:
+    given = {name: (digest, _parsed(name, digest, user, steps)) for name, digest in sorted(files.items())}
+    parts = {name: (digest, found) for name, (digest, found) in given.items() if merging.is_part(found)}
+    made: set[str] = set()
+    if parts:
+        name, stored = _merged(parts, steps)
+        made |= {stored.digest} if stored.created else set()
+        whole = {name: (stored.digest, gguf.read(blobs.path(stored.digest)))}
+        given = whole | {name: one for name, one in given.items() if name not in parts}
     layers, models = [], []
-    for name, digest in sorted(files.items()):
-        found = _parsed(name, digest, user, steps)
+    for name, (digest, found) in given.items():
         if found.metadata.get("general.type") == "adapter":
             raise Problem("invalid", f"{name} is an adapter: name it under adapters, and its base under from or files")
         projector = found.architecture == "clip"
@@ -113,7 +123,16 @@ def _from_ggufs(files: Mapping[str, str], user: User | None, steps: Steps) -> Dr
     if len(models) != 1:
         raise Problem("invalid", f"a model is made of one GGUF file with weights; {len(models)} were given")
     layers.sort(key=lambda layer: layer.media_type != manifest.WEIGHTS)
-    return Draft(layers, _config(models[0], models[0].file_type))
+    return Draft(layers, _config(models[0], models[0].file_type), {}, made)
+
+
+def _merged(parts: Mapping[str, tuple[str, Gguf]], steps: Steps) -> tuple[str, blobs.Stored]:
+    """The name of the first part and the file that they make."""
+    names = merging.in_order({name: found for name, (_, found) in parts.items()})
+    paths = [blobs.path(parts[name][0]) for name in names]
+    steps.report("merging split GGUF")
+    stored = blobs.produce(lambda output: merging.merge(paths, output=output, check=steps.check), check=steps.check)
+    return names[0], stored
 
 
 def _from_safetensors(spec: CreateSpec, files: Mapping[str, str], steps: Steps) -> Draft:
@@ -181,10 +200,8 @@ def _parsed(name: str, digest: str, user: User | None, steps: Steps) -> Gguf:
     if not present:
         raise _absent(digest)
     found = gguf.read(blobs.path(digest))
-    if not found.architecture:
+    if not found.architecture and not merging.is_part(found):  # the first part has it for all
         raise Problem("invalid", f"{name} does not say its architecture (general.architecture)")
-    if found.metadata.get("split.count", 0) not in (0, 1):
-        raise Problem("invalid", "this server does not serve split GGUF files yet: merge them first")
     return found
 
 

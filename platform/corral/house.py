@@ -50,6 +50,7 @@ def _worker(name: str, *, queues: str, threads: int, grace: float) -> Process:
     command = [
         *CELERY, "worker", "--pool", "threads", "--concurrency", str(threads), "--queues", queues,
         "--hostname", f"{name}@{settings.WORKER_NAME}", "--without-gossip", "--without-mingle",
+        "--without-heartbeat",  # for Celery's own monitors; our workers beat in Postgres
     ]  # fmt: skip
     return Process(name=name, command=command, grace=grace, env=_env(name))
 

@@ -212,6 +212,7 @@ def _broker(url: str) -> str:
 
 
 CELERY_BROKER_URL = _broker(REDIS_URL)
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 5}  # seconds that one BRPOP waits: each takes a core to itself
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -223,8 +224,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "reap-jobs": {
         "task": "apps.streams.tasks.reap_jobs",
-        "schedule": 5.0,
-        "options": {"queue": "upkeep", "expires": 5},
+        "schedule": 6.0,
+        "options": {"queue": "upkeep", "expires": 6},
     },
     "collect-garbage": {
         "task": "apps.registry.tasks.collect_garbage",
@@ -233,8 +234,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     },
     "keep-house": {
         "task": "apps.inference.tasks.keep_house",
-        "schedule": 2.0,
-        "options": {"queue": "upkeep", "expires": 2},
+        "schedule": 3.0,
+        "options": {"queue": "upkeep", "expires": 3},
     },
 }
 

@@ -20,6 +20,7 @@ def test_the_cache_grows_with_context_and_slots() -> None:
     one, many = (estimate.need(QWEN, context=context, slots=slots) for context, slots in ((1024, 1), (2048, 4)))
     assert one.kv == 1024 * 24 * 2 * (64 + 64) * 2
     assert many.kv == 8 * one.kv
+    assert many.parked == many.kv // 8
 
 
 def test_a_quantised_cache_is_smaller() -> None:

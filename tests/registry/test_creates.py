@@ -12,12 +12,12 @@ from django.conf import settings
 from apps.accounts.models import User
 from apps.audit.models import Entry
 from apps.errors import Problem
-from apps.registry import creates, digests, drafts, garbage, manifest, resolve, show, specs, tasks
+from apps.registry import blobs, creates, digests, drafts, garbage, gguf, manifest, resolve, show, specs, tasks
 from apps.registry.models import Blob, Layer, Manifest, Model
 from apps.registry.specs import CreateSpec
 from apps.streams import jobs
 from apps.streams.log import Entry as Frame
-from tests.gguf_files import tiny
+from tests.gguf_files import tiny, tiny_parts
 from tests.registry.conftest import People
 
 Make = Callable[..., Model]
@@ -172,7 +172,9 @@ def test_a_file_of_somebody_else_is_as_absent_as_none(upload: Upload, people: Pe
     [
         ({"general.type": "adapter"},
          "m.gguf is an adapter: name it under adapters, and its base under from or files"),
-        ({"split.count": 3}, "this server does not serve split GGUF files yet: merge them first"),
+        ({"split.count": 3},
+         "the split GGUF file cannot be put together: m.gguf is a part of one, and its name does not end in "
+         "-00001-of-0000N.gguf"),
     ],
 )  # fmt: skip
 def test_a_gguf_that_cannot_be_served_yet_is_refused(
@@ -181,6 +183,28 @@ def test_a_gguf_that_cannot_be_served_yet_is_refused(
     digest = upload(tiny(extra=extra), people.alice)
     said = steps(CreateSpec("m", files={"m.gguf": digest}), people.alice)
     assert said == ["parsing GGUF", f"!400 {error}"]
+
+
+def test_the_parts_of_a_split_gguf_become_one_layer(upload: Upload, people: People) -> None:
+    files = {name: upload(data, people.alice) for name, data in tiny_parts(tensors=1).items()}
+    said = steps(CreateSpec("m", files=files), people.alice)
+    assert said[:4] == ["parsing GGUF"] * 3 + ["merging split GGUF"] and said[-1] == "success"
+    model = resolve.find("m", people.alice)
+    (layer,) = model.manifest.document.of_type(manifest.WEIGHTS)
+    assert any(line == f"creating new layer {layer.digest}" for line in said)
+    assert [tensor.name for tensor in gguf.read(blobs.path(layer.digest)).tensors] == [
+        tensor.name for tensor in gguf.parse(tiny(), size=10**6).tensors
+    ]
+
+
+def test_a_split_gguf_that_lacks_a_part_leaves_nothing(upload: Upload, people: People) -> None:
+    files = {name: upload(data, people.alice) for name, data in tiny_parts(tensors=1).items()}
+    files.pop("tiny-00002-of-00003.gguf")
+    said = steps(CreateSpec("m", files=files), people.alice)
+    assert (
+        said[-1] == "!400 the split GGUF file cannot be put together: all 3 parts are needed, and part 2 is not there"
+    )
+    assert nothing_is_left()
 
 
 def test_an_unknown_base_reads_as_a_pull_that_failed(make: Make, people: People) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Flash = Literal["auto", "on", "off"]
+PARKED_SHARE = 8  # idle caches outside of llama.cpp's memory take at most this part of what it holds (see slots.py)
 
 
 class LoadFailed(Exception):

@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from apps.inference.engine.backend import Backend, Tokens
+from apps.inference.engine.loading import PARKED_SHARE
 from apps.inference.engine.sequence import Sequence
 
 WAIT_FOR = 32  # tokens that must be gained before a wait begins
 COPY = 8  # tokens; fewer are computed as fast as they are copied
 SPARE = 32  # tokens that may be lost with a slot as if it were empty
 IDLE = 128  # tokens that idle slots may hold in place while others compute: parking so few costs more than it gains
-PARKED_SHARE = 8  # parked tokens are at most this part of what the memory holds
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The real model behind the backend's contract."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from apps.inference.engine import llama, sampling
 from apps.inference.engine.backend import Chunk
 from apps.inference.engine.grammar import Grammar
+from apps.inference.engine.loading import Load
 from apps.inference.engine.matching import Constraint, constrain
 from apps.inference.types import Sampling
 from tests.inference.engine.conftest import Bench
@@ -239,3 +241,9 @@ def test_what_a_slot_holds_can_be_saved_and_brought_back(model: llama.Llama) -> 
     model.decode([Chunk(0, len(tokens) - 1, tokens[-1:], True)])
     assert model.sample(sampler, 0) == said
     model.clear(0)
+
+
+@pytest.mark.parametrize(("asked", "used"), [(1, 1), (0, None), (-1, None), (4096, None)])
+def test_a_model_gets_no_more_threads_than_there_are_processors(asked: int, used: int | None) -> None:
+    load = Load(file=-1, context=64, threads=asked)
+    assert llama.threads(load) == (used or len(os.sched_getaffinity(0)))
