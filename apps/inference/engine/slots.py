@@ -43,6 +43,11 @@ class Slot:
     parked: Any = None
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether what it holds is about to be overwritten: it was claimed, and is not prepared yet."""
+        return self.owner is not None and self.tokens is not self.owner.tokens
+
+    @property
     def remaining(self) -> int:
         """Tokens that its sequence has and its memory has not."""
         return self.owner.count - self.length if self.owner else 0
@@ -190,7 +195,7 @@ class Slots:
     def _coming(self, slot: Slot, sequence: Sequence) -> int:
         """As `_usable`, once the slot's own sequence is computed. One that is not prepared yet promises nothing."""
         busy = slot.owner
-        if busy is None or slot.tokens is not busy.tokens or slot.exact < slot.length:
+        if busy is None or slot.is_leaving or slot.exact < slot.length:
             return 0
         return self._shared(slot, sequence, busy.tokens[: busy.count])
 
@@ -232,7 +237,7 @@ class Slots:
     def _spare(self, slot: Slot) -> bool:
         """Whether it is not missed: another slot holds the same but for a few tokens, and may share it."""
         mine = slot.tokens[: slot.length]
-        others = (other for other in self.all if other is not slot and other.length)
+        others = (other for other in self.all if other is not slot and other.length and not other.is_leaving)
         return any(
             slot.length - shareable(common(mine, other.tokens[: min(other.length, other.exact)]), slot, other) <= SPARE
             for other in others
