@@ -7,6 +7,7 @@ and words what is wrong; nothing but its refusals is ever raised.
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final, Self
 
@@ -19,7 +20,7 @@ _INT64 = range(-(2**63), 2**63)
 _FLOAT32_MAX = 3.4e38
 
 
-class Fields:
+class Fields(ABC):
     """One object of the body. `where` is its own place, "" for the body itself."""
 
     TEXT: ClassVar[str] = "a string"
@@ -55,26 +56,26 @@ class Fields:
     # What a dialect says of it.
 
     @classmethod
+    @abstractmethod
     def refused(cls, text: str, *, status: int = 400) -> Problem:
         """The body as a whole will not do."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def unreadable(cls, why: str) -> Problem:
         """The body is no JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wrong(self, name: str, expected: str) -> Problem:
         """The field has another type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def missing(self, name: str) -> Problem:
         """The field is not there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def item(self, name: str, at: int) -> str:
         """The name of a list's element."""
-        raise NotImplementedError
 
     # Values.
 

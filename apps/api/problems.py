@@ -26,16 +26,21 @@ log = structlog.get_logger(__name__)
 
 
 def handle(exc: Exception, context: dict[str, object]) -> HttpResponse:
-    """DRF's exception handler. Whatever is not foreseen is logged and told as an internal error."""
-    set_rollback()
-    view = context.get("view")
+    """DRF's exception handler."""
     if isinstance(exc, exceptions.MethodNotAllowed):
-        return _method_not_allowed(view)
+        text = HttpResponse("405 method not allowed", status=405, content_type=TEXT)
+        return with_allow(text, context.get("view"))
+    return render(told(exc, context))
+
+
+def told(exc: Exception, context: dict[str, object]) -> Problem:
+    """What a view raised, as a Problem. Whatever is not foreseen is logged and told as an internal error."""
+    set_rollback()
     problem = as_problem(exc)
     if problem is None:
-        log.error("request failed", exc_info=exc, view=type(view).__name__)
+        log.error("request failed", exc_info=exc, view=type(context.get("view")).__name__)
         problem = Problem("internal", "internal server error")
-    return render(problem)
+    return problem
 
 
 def render(problem: Problem) -> JsonResponse:
@@ -46,11 +51,16 @@ def render(problem: Problem) -> JsonResponse:
         content_type=JSON,
         json_dumps_params={"separators": (",", ":")},
     )
+    with_hints(reply, problem)
+    return reply
+
+
+def with_hints(reply: HttpResponse, problem: Problem) -> None:
+    """The headers that say what to do about it: sign in, or come back later."""
     if problem.status == 401:
         reply["WWW-Authenticate"] = CHALLENGE
     if problem.retry_after is not None:
         reply["Retry-After"] = str(problem.retry_after)
-    return reply
 
 
 def as_problem(exc: Exception) -> Problem | None:
@@ -109,9 +119,8 @@ def sentence(detail: object) -> str:
     return str(detail)
 
 
-def _method_not_allowed(view: object) -> HttpResponse:
-    """Text, with the methods that exist; view.headers too, as DRF writes them (with OPTIONS) over the reply's."""
-    reply = HttpResponse("405 method not allowed", status=405, content_type=TEXT)
+def with_allow(reply: HttpResponse, view: object) -> HttpResponse:
+    """Names the methods that exist; in view.headers too, as DRF writes them (with OPTIONS) over the reply's."""
     if isinstance(view, APIView):
         allowed = ", ".join(method for method in view.allowed_methods if method != "OPTIONS")
         view.headers = {**view.headers, "Allow": allowed}

@@ -317,8 +317,8 @@ def _load_command(replica: Replica) -> dict[str, Any]:
 
 def _usual_batch(worker: Worker) -> int:
     """Tokens computed at once where nobody asks for a number and no stream runs. For a prompt on a CPU 512 are a
-    hundredth faster than half of that, take 16 MB more, and let whoever comes meanwhile wait twice as long; for
-    embeddings they are slower, as each text is compared with all the others of its batch."""
+    hundredth faster than half of that, reserve 34 MB more for the starter model, and let whoever comes meanwhile wait
+    twice as long; for embeddings they are slower, as each text is compared with all the others of its batch."""
     return 512 if any(device["type"] == "gpu" for device in worker.devices) else 256
 
 

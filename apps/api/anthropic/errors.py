@@ -11,13 +11,11 @@ import re
 import uuid
 from typing import Any, Final
 
-import structlog
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
-from rest_framework.views import APIView, set_rollback
 
 from apps.api import inference
-from apps.api.problems import CHALLENGE, as_problem
+from apps.api.problems import told, with_allow, with_hints
 from apps.errors import Problem
 
 JSON: Final = "application/json"
@@ -32,8 +30,6 @@ TYPES: Final = {
     529: "overloaded_error",
 }
 _HEX = re.compile("[0-9a-f]{32}")
-
-log = structlog.get_logger(__name__)
 
 
 class Refusal(Problem):
@@ -66,34 +62,18 @@ def render(problem: Problem, identity: str = "") -> HttpResponse:
     body = json.dumps(envelope(problem, identity), ensure_ascii=False, separators=(",", ":"))
     reply = HttpResponse(body.encode("utf-8", "replace"), status=problem.status, content_type=JSON)
     reply[REQUEST_ID] = identity
-    if problem.status == 401:
-        reply["WWW-Authenticate"] = CHALLENGE
-    if problem.retry_after is not None:
-        reply["Retry-After"] = str(problem.retry_after)
+    with_hints(reply, problem)
     return reply
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> HttpResponse:
-    """The exception handler of this dialect's views. Whatever is not foreseen is logged and told as internal."""
-    set_rollback()
-    view = context.get("view")
+    """The exception handler of this dialect's views."""
     if isinstance(exc, MethodNotAllowed):
-        return _method_not_allowed(view)
-    problem = as_problem(exc)
-    if problem is None:
-        log.error("request failed", exc_info=exc, view=type(view).__name__)
-        problem = Problem("internal", "internal server error")
-    return render(problem)
+        request = context["request"]
+        refusal = Problem("method_not_allowed", f"{request.path} does not take {request.method}")
+        return with_allow(render(refusal), context.get("view"))
+    return render(told(exc, context))
 
 
 def unknown_url(request: HttpRequest) -> HttpResponse:
     return render(Problem("not_found", f"there is no {request.method} {request.path}"))
-
-
-def _method_not_allowed(view: object) -> HttpResponse:
-    assert isinstance(view, APIView)
-    allowed = ", ".join(method for method in view.allowed_methods if method != "OPTIONS")
-    view.headers = {**view.headers, "Allow": allowed}
-    reply = render(Problem("method_not_allowed", f"{view.request.path} does not take {view.request.method}"))
-    reply["Allow"] = allowed
-    return reply

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -10,26 +9,12 @@ from typing import Any, Final
 from django.http import HttpResponse
 
 from apps.api.anthropic.errors import JSON, envelope
+from apps.api.lines import dumps as dumps
+from apps.api.lines import to_bytes as to_bytes
 from apps.errors import Problem
 
 EVENTS: Final = "text/event-stream"
-BREAKS: Final = (("\u2028", "\\u2028"), ("\u2029", "\\u2029"), ("\x85", "\\u0085"))  # some clients split lines at them
 REASONS: Final = {"stop": "end_turn", "length": "max_tokens"}
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON in one line, by whatever rule a reader splits lines."""
-    text = _encode(value)
-    if not text.isascii():
-        for char, escaped in BREAKS:
-            text = text.replace(char, escaped)
-    return text
-
-
-def to_bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
 
 
 def event(name: str, **fields: Any) -> bytes:

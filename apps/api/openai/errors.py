@@ -7,19 +7,15 @@ one.
 import json
 from typing import Any, Final
 
-import structlog
 from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import MethodNotAllowed
-from rest_framework.views import APIView, set_rollback
 
-from apps.api.problems import CHALLENGE, as_problem
+from apps.api.problems import told, with_allow, with_hints
 from apps.errors import Problem
 
 JSON: Final = "application/json"
 TYPES: Final = {404: "not_found_error", 403: "permission_error", 429: "rate_limit_error"}
 CODES: Final = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
-
-log = structlog.get_logger(__name__)
 
 
 class Refusal(Problem):
@@ -51,35 +47,18 @@ def type_of(status: int) -> str:
 def render(problem: Problem) -> HttpResponse:
     body = json.dumps(envelope(problem), ensure_ascii=False, separators=(",", ":")) + "\n"
     reply = HttpResponse(body.encode("utf-8", "replace"), status=problem.status, content_type=JSON)
-    if problem.status == 401:
-        reply["WWW-Authenticate"] = CHALLENGE
-    if problem.retry_after is not None:
-        reply["Retry-After"] = str(problem.retry_after)
+    with_hints(reply, problem)
     return reply
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> HttpResponse:
-    """The exception handler of this dialect's views. Whatever is not foreseen is logged and told as internal."""
-    set_rollback()
-    view = context.get("view")
+    """The exception handler of this dialect's views."""
     if isinstance(exc, MethodNotAllowed):
-        return _method_not_allowed(view)
-    problem = as_problem(exc)
-    if problem is None:
-        log.error("request failed", exc_info=exc, view=type(view).__name__)
-        problem = Problem("internal", "internal server error")
-    return render(problem)
+        request = context["request"]
+        refusal = Problem("method_not_allowed", f"Not allowed to {request.method} on {request.path}")
+        return with_allow(render(refusal), context.get("view"))
+    return render(told(exc, context))
 
 
 def unknown_url(request: HttpRequest) -> HttpResponse:
     return render(Refusal(f"Invalid URL ({request.method} {request.path})", status=404, name="unknown_url"))
-
-
-def _method_not_allowed(view: object) -> HttpResponse:
-    assert isinstance(view, APIView)
-    allowed = ", ".join(method for method in view.allowed_methods if method != "OPTIONS")
-    view.headers = {**view.headers, "Allow": allowed}
-    problem = Problem("method_not_allowed", f"Not allowed to {view.request.method} on {view.request.path}")
-    reply = render(problem)
-    reply["Allow"] = allowed
-    return reply

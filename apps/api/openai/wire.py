@@ -1,6 +1,5 @@
 """What every reply of this dialect is made of: JSON, server-sent events, ids, usage, logprobs. Pure."""
 
-import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,28 +7,14 @@ from typing import Any, Final
 
 from django.http import HttpResponse
 
+from apps.api.lines import dumps as dumps
+from apps.api.lines import to_bytes as to_bytes
 from apps.api.openai.errors import JSON, envelope
 from apps.errors import Problem
 
 EVENTS: Final = "text/event-stream"
 FINGERPRINT: Final = "fp_ollama"
 DONE: Final = b"data: [DONE]\n\n"
-BREAKS: Final = (("\u2028", "\\u2028"), ("\u2029", "\\u2029"), ("\x85", "\\u0085"))  # some clients split lines at them
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON in one line, by whatever rule a reader splits lines."""
-    text = _encode(value)
-    if not text.isascii():
-        for char, escaped in BREAKS:
-            text = text.replace(char, escaped)
-    return text
-
-
-def to_bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
 
 
 def event(value: Any) -> bytes:

@@ -1,6 +1,7 @@
 """What stands behind an opening tag, up to where it is over. A body takes text in parts and keeps it."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from apps.inference.parsing import reading
@@ -11,7 +12,7 @@ HEAD = 128  # characters of a name and its marks before the arguments
 _INFO = {"```json", "```"}
 
 
-class Body:
+class Body(ABC):
     """`push` says how much of a part belongs to the body, once that is over; None while it goes on. Then `calls` holds
     what was read; nothing where it was no call."""
 
@@ -19,10 +20,10 @@ class Body:
         self.offer = offer
         self.calls: Calls = ()
 
-    def push(self, text: str) -> int | None:
-        raise NotImplementedError
+    @abstractmethod
+    def push(self, text: str) -> int | None: ...
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027  (most have nothing left to read)
         """The reply is over: read what is there."""
 
 
