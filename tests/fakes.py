@@ -63,6 +63,7 @@ class FakeBackend:
     can_trim: bool = True
     can_shift: bool = True
     shares_cells: bool = True
+    reach: int = 1 << 40  # as if a step's cost were its tokens alone
     cells: int = 1 << 20
     failures: list[Exception] = field(default_factory=list)  # raised by the next decodes
     steps: list[list[tuple[int, int, int]]] = field(default_factory=list)  # of each: slot, start, length

@@ -49,6 +49,7 @@ class Backend(Protocol):
     batch: int  # most tokens of one decode
     can_trim: bool  # False for recurrent and hybrid models: a slot can be grown or cleared, nothing else
     can_shift: bool
+    reach: int  # the position at which looking back at the tokens before it costs a token as much as all the rest
     shares_cells: bool  # a copy shares memory cells with its source, so that shifting one would shift both
 
     def decode(self, chunks: Sequence[Chunk]) -> None:

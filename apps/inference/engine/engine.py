@@ -68,7 +68,7 @@ class Engine:
         self._deliver_to = deliver
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._slots = Slots(backend)
-        self._scheduler = Scheduler(step_tokens=step_tokens, batch=backend.batch)
+        self._scheduler = Scheduler(step_tokens=step_tokens, batch=backend.batch, reach=backend.reach)
         self._compiler = Compiler(backend.tokenizer)
         self._preparing: dict[str, Sequence] = {}  # runs that wait for their images or their grammar
         self._events: list[Event] = []

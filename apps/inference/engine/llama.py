@@ -106,6 +106,7 @@ class Llama:
         self.can_trim = not recurrent
         self.can_shift = bool(api.llama_memory_can_shift(self._memory)) and not recurrent
         self.shares_cells = load.kv_unified
+        self.reach = _reach(self._model, vocabulary=self._size)
         self.weight_bytes: int = api.llama_model_size(self._model)
         self._batch = Batch(self.batch)
         self._pieces: dict[int, bytes] = {}
@@ -268,6 +269,16 @@ def _open_model(load: Load, progress: Callable[[float], None]) -> Any:
     if not model:
         raise LoadFailed("the model could not be loaded")
     return model
+
+
+def _reach(model: Any, *, vocabulary: int) -> int:
+    """A token is multiplied once with each weight but the vocabulary's two tables (one, where they are the same, is
+    counted twice), and in each layer twice by its width with every token before it, which llama.cpp does at half the
+    speed (docs/benchmarks.md). Of a mixture of experts, which uses but a part of its weights, this is too much."""
+    width: int = api.llama_model_n_embd(model)
+    layers: int = api.llama_model_n_layer(model)
+    weights: int = api.llama_model_n_params(model)
+    return max(1, (weights - 2 * vocabulary * width) // max(1, 4 * width * layers))
 
 
 def _open_context(model: Any, load: Load, *, context: int) -> Any:

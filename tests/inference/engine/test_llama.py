@@ -46,6 +46,11 @@ def tokens(model: llama.Llama, text: str) -> list[int]:
     return [int(token) for token in model.tokenise(text)]
 
 
+def test_reach_is_counted_from_the_weights_that_a_token_meets(model: llama.Llama) -> None:
+    """24 layers of 896 columns and 358 million weights beside the vocabulary's; see docs/benchmarks.md."""
+    assert model.reach == pytest.approx(358e6 / (4 * 24 * 896), rel=0.01)
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_alone_and_greedy_it_says_what_llama_cpp_says(
     question: str, model: llama.Llama, bench: Bench, peer: Any

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.inference.engine.scheduler import divide
+from apps.inference.engine.scheduler import EVEN, TILE, divide
 from tests.fakes import ANSWER, answer
 from tests.inference.engine.conftest import Bench, MakeBench
 
@@ -28,6 +28,21 @@ def test_beside_a_stream_a_prompt_gets_what_the_step_budget_leaves(bench: Bench)
     before = len(bench.backend.steps)
     bench.steps(5)
     assert [sorted(length for _, _, length in step) for step in bench.backend.steps[before:]] == [[1, 7]] * 5
+
+
+def test_a_step_has_fewer_tokens_the_deeper_its_prompt_is(make_bench: MakeBench) -> None:
+    """At `reach` a token costs twice as much as at the beginning, so half as many fit into the same time."""
+    bench = make_bench(context=4096, slots=2, batch=256, step_tokens=64, reach=EVEN)
+    bench.submit("stream", long_prompt(4, letters=400))
+    bench.steps(2)
+    before = len(bench.backend.steps)
+    bench.submit("prompt", long_prompt(3000))
+    bench.until("prompt", most=100)
+    sizes = [tokens_of(step) for step in bench.backend.steps[before:] if tokens_of(step) > 2][:-1]
+    assert sizes[0] == 128
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] in range(32, 40)
+    assert not any(size % TILE for size in sizes)
 
 
 def test_a_stream_takes_a_token_in_every_step_while_others_are_prefilled(bench: Bench) -> None:
