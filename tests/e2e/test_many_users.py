@@ -110,7 +110,8 @@ def test_a_client_that_leaves_while_its_prompt_is_prefilled_frees_its_slot(serve
 
 
 def test_a_slow_reader_loses_nothing_and_holds_up_nobody(server: Server) -> None:
-    client = start_raw(server, chat("Count from 1 to 200, one number a line.", num_predict=150))
+    question = chat("Count from 1 to 200, one number a line.", num_predict=150)
+    client = start_raw(server, {**question, "logprobs": True})  # of which every token has one
     client.settimeout(30)
     beginning = client.recv(200)
     quick = list(server.lines("/api/chat", chat("Say hello.", num_predict=8)))
@@ -121,8 +122,10 @@ def test_a_slow_reader_loses_nothing_and_holds_up_nobody(server: Server) -> None
         rest += client.recv(512)
         time.sleep(0.001)
     lines = [line for line in (beginning + rest).splitlines() if line.startswith(b"{")]
-    ends = json.loads(lines[-1])
-    assert sum(1 for line in lines if b'"done":false' in line) >= ends["eval_count"] - 5
+    said = [json.loads(line) for line in lines]
+    tokens = sum(len(line.get("logprobs", ())) for line in said)
+    assert said[-1]["eval_count"] - 1 <= tokens <= said[-1]["eval_count"]  # the one that ends it has none
+    assert tokens > 20
     client.close()
 
 

@@ -3,8 +3,12 @@
 All runs' frames of a step go in one round trip, few of each run; runs without a frame are asked after now and then
 whether somebody cancelled them. While the server is away frames wait here and the engine goes on.
 
-The one exception are the first words of a run: the next step would keep every processor to itself for some
-milliseconds, so it begins when those words are written and whoever reads them has had a moment to pass them on.
+The one exception are the first words of a run while no other speaks: the next step would keep every processor to
+itself for some milliseconds, so it begins when those words are written and whoever reads them has had a moment to pass
+them on.
+
+Steps that are quicker than an eye are written several at a time (see Pace): a write, and all that it wakes, costs the
+same for one token as for five. The first words of a run and its end are never held back.
 """
 
 import queue
@@ -28,19 +32,49 @@ BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 HOLD_CHARACTERS = 1 << 20  # of one run, while the server is away
 WRITE_SECONDS = 0.005  # what the first words of a run may hold up the next step, and then
 PASS_ON_SECONDS = 0.002  # for the web process to send them to the caller
+PACE_SECONDS = 0.04  # text waits no longer than this for more of it
 
 Cancel = Callable[[str, Problem | None], None]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step brought. `written` is set once that was tried to be written."""
+    """What a step brought; `urgent` if a run begins or ends to speak with it. `written` is set once it was tried to
+    write that."""
 
     events: Sequence[Event | Vectors]
+    urgent: bool = False
     written: threading.Event | None = None
 
 
 News = protocol.Order | Step | None
+
+
+@dataclass
+class Pace:
+    """When to write what steps brought: `due`, in seconds of the monotonic clock, is 0 for at once.
+
+    Where the next step is expected, by the time the last one took, less than PACE_SECONDS after the last write, they go
+    together.
+    """
+
+    due: float = 0.0
+    _urgent: bool = False
+    _stepped: float = 0.0
+    _written: float = 0.0
+
+    def step(self, now: float, *, urgent: bool) -> None:
+        self._urgent = self._urgent or urgent
+        latest, expected = self._written + PACE_SECONDS, 2 * now - self._stepped
+        self._stepped = now
+        self.due = latest if expected < latest and not self._urgent else 0.0
+
+    def write(self, now: float) -> bool:
+        """Whether it is time. Then it is taken for done."""
+        if now < self.due:
+            return False
+        self.due, self._urgent, self._written = 0.0, False, now
+        return True
 
 
 @dataclass
@@ -96,6 +130,7 @@ class Writer:
         self._lines: dict[str, Line] = {}
         self._speaking: set[str] = set()  # runs that have said something; of the thread that puts
         self._unwritten: list[threading.Event] = []
+        self._pace = Pace()
         self._failures = 0
         self._retry_at = 0.0
         self._closing = False
@@ -106,10 +141,14 @@ class Writer:
 
     def put(self, events: Sequence[Event | Vectors]) -> None:
         """What a step brought. From the decoding thread, which waits for the first words of a run and nothing else."""
-        if not self._begins(events):
-            return self._inbox.put(Step(events))
+        begun = {event.run for event in events if isinstance(event, Text)} - self._speaking
+        ended = {event.run for event in events if isinstance(event, Ended)}
+        others = bool(self._speaking)  # would be held up
+        self._speaking = (self._speaking | begun) - ended
+        if others or not begun:
+            return self._inbox.put(Step(events, urgent=bool(begun or ended)))
         written = threading.Event()
-        self._inbox.put(Step(events, written))
+        self._inbox.put(Step(events, urgent=True, written=written))
         if written.wait(WRITE_SECONDS):
             time.sleep(PASS_ON_SECONDS)
 
@@ -125,13 +164,6 @@ class Writer:
                 self._unwritten.pop().set()
             self._settle()
 
-    def _begins(self, events: Sequence[Event | Vectors]) -> bool:
-        """Whether a run says its first words here."""
-        begun = {event.run for event in events if isinstance(event, Text)} - self._speaking
-        self._speaking |= begun
-        self._speaking -= {event.run for event in events if isinstance(event, Ended)}
-        return bool(begun)
-
     def _collect(self) -> None:
         """Wait for news, no longer than to the next poll or retry, and take all there is."""
         try:
@@ -144,7 +176,8 @@ class Writer:
     def _patience(self) -> float | None:
         if not self._lines:
             return None
-        return max(0.001, self._retry_at - time.monotonic()) if self._failures else POLL_SECONDS
+        until = self._retry_at if self._failures else self._pace.due
+        return max(0.001, until - time.monotonic()) if until else POLL_SECONDS
 
     def _take(self, news: News) -> None:
         if news is None:
@@ -156,6 +189,7 @@ class Writer:
                 self._note(event)
             if news.written:
                 self._unwritten.append(news.written)
+            self._pace.step(time.monotonic(), urgent=news.urgent)
 
     def _note(self, event: Event | Vectors) -> None:
         line = self._lines[event.run]
@@ -174,7 +208,9 @@ class Writer:
         now = time.monotonic()
         if now < self._retry_at:
             return self._bound()
-        due = [line for line in self._lines.values() if not line.closed and (line.waiting or self._poll_due(line, now))]
+        ready = self._pace.write(now)
+        lines = [line for line in self._lines.values() if not line.closed]
+        due = [line for line in lines if (ready and line.waiting) or self._poll_due(line, now)]
         if not due:
             return
         try:

@@ -21,7 +21,7 @@ from apps.inference.parsing import Reply
 from apps.inference.runner import writer as writing
 from apps.inference.runner.embedding import Vectors
 from apps.inference.runner.protocol import Events, Order
-from apps.inference.runner.writer import Writer
+from apps.inference.runner.writer import Pace, Writer
 from apps.streams import log as event_log
 
 
@@ -172,13 +172,90 @@ def test_the_first_words_of_a_run_are_written_before_the_next_step(
     log: event_log.EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "WRITE_SECONDS", 10)
-    runs, desk = [make_log(log, "first"), make_log(log, "second")], Desk(settings.REDIS_URL)
-    for run in runs:
+    desk = Desk(settings.REDIS_URL)
+    for run in (make_log(log, "first"), make_log(log, "second")):
         desk.open(run)
         desk.put(Started(run), Text(run, "a"))
         assert texts(log, run) == ["a"]
+        desk.put(ended(run))
+    desk.finish()
+
+
+def test_a_stream_is_not_held_up_for_the_first_words_of_another(
+    log: event_log.EventLog, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 60)
+    runs, desk = [make_log(log, "speaking"), make_log(log, "beginning")], Desk(cable.url)
+    for run in runs:
+        desk.open(run)
+    desk.put(Text(runs[0], "a"))
+    cable.pull()
+    begun = time.monotonic()
+    desk.put(Text(runs[0], "b"), Text(runs[1], "a"))
+    assert time.monotonic() - begun < 10
+    cable.plugged = True
     desk.put(*map(ended, runs))
     desk.finish()
+    assert ["".join(texts(log, run)) for run in runs] == ["ab", "a"]
+
+
+def test_steps_quicker_than_an_eye_are_written_together(
+    log: event_log.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "PACE_SECONDS", 30)
+    monkeypatch.setattr(writing, "POLL_SECONDS", 60)
+    runs, desk = [make_log(log, "quick"), make_log(log, "joining")], Desk(settings.REDIS_URL)
+    for run in runs:
+        desk.open(run)
+    desk.put(Started(runs[0]), Text(runs[0], "a"))
+    wait_until(lambda: texts(log, runs[0]) == ["a"])
+    for letter in "bcd":
+        desk.put(Text(runs[0], letter))
+    assert texts(log, runs[0]) == ["a"]
+    desk.put(Started(runs[1]), Text(runs[1], "A"))  # first words take along what waits
+    wait_until(lambda: texts(log, runs[1]) == ["A"])
+    assert texts(log, runs[0]) == ["a", "bcd"]
+    desk.put(Text(runs[0], "e"))
+    desk.put(Text(runs[0], "f"), ended(runs[0]))
+    wait_until(lambda: texts(log, runs[0]) == ["a", "bcd", "ef"])
+    desk.put(ended(runs[1]))
+    desk.finish()
+
+
+def test_text_waits_for_more_no_longer_than_the_pace(log: event_log.EventLog) -> None:
+    run, desk = make_log(log, "paced"), Desk(settings.REDIS_URL)
+    desk.open(run)
+    for letter in "abc":
+        desk.put(Text(run, letter))
+    wait_until(lambda: "".join(texts(log, run)) == "abc")  # although no step follows
+    desk.put(ended(run))
+    desk.finish()
+
+
+def test_steps_slower_than_the_pace_are_written_at_once() -> None:
+    pace = Pace()
+    for at in (10.0, 10.05, 10.10, 10.15):
+        pace.step(at, urgent=False)
+        assert pace.write(at)
+
+
+def test_quick_steps_are_written_when_the_next_would_come_too_late() -> None:
+    pace, written = Pace(), []
+    for at in (10.0, 10.017, 10.034, 10.051, 10.068):
+        pace.step(at, urgent=False)
+        if pace.write(at):
+            written.append(at)
+    assert written == [10.0, 10.034, 10.068]
+
+
+def test_what_is_urgent_stays_so_until_it_is_written() -> None:
+    pace = Pace()
+    assert pace.write(10.0)
+    pace.step(10.001, urgent=True)
+    pace.step(10.002, urgent=False)
+    assert pace.write(10.002)
+    pace.step(10.003, urgent=False)
+    assert not pace.write(10.003)
 
 
 def test_nothing_but_first_words_is_waited_for(
