@@ -168,6 +168,7 @@ def valkey(root: Path) -> Process:
         "appendfsync": "everysec",
         "save": '""',
         "maxmemory-policy": "noeviction",
+        "hz": "2",  # looks at its clock twice a second, not ten times: each look takes a core from llama.cpp
         "daemonize": "no",
         "loglevel": "warning",
     }

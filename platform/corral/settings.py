@@ -212,7 +212,10 @@ def _broker(url: str) -> str:
 
 
 CELERY_BROKER_URL = _broker(REDIS_URL)
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 5}  # seconds that one BRPOP waits: each takes a core to itself
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "polling_interval": 5,  # seconds that one BRPOP waits: each takes a core to itself
+    "ack_emulation": False,  # a knock that is lost with its worker is repeated from the rows, within seconds
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
