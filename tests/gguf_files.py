@@ -14,19 +14,9 @@ CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 TOOLS_TEMPLATE = "{% if tools %}{{ tools }}{% endif %}" + CHAT_TEMPLATE
 
 
-def tiny(
-    *,
-    architecture: str = "llama",
-    template: str = TOOLS_TEMPLATE,
-    vocabulary: int = 1500,
-    file_type: int = 15,
-    seed: int = 0,
-    extra: dict[str, Any] | None = None,
-) -> bytes:
-    """A whole file. `extra` adds metadata: strings, whole numbers, truth values and lists of them."""
-    (data,) = tiny_parts(
-        architecture=architecture, template=template, vocabulary=vocabulary, file_type=file_type, seed=seed, extra=extra
-    ).values()
+def tiny(**about: Any) -> bytes:
+    """A whole file; `about` is what `tiny_parts` takes, but for `tensors`."""
+    (data,) = tiny_parts(**about).values()
     return data
 
 
@@ -40,7 +30,8 @@ def tiny_parts(
     seed: int = 0,
     extra: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """As `tiny`, split into files of so many tensors each, by name; 0 splits nothing."""
+    """The file split into files of so many tensors each, by name; 0 splits nothing. `extra` adds metadata: strings,
+    whole numbers, truth values and lists of them."""
     with tempfile.TemporaryDirectory() as folder:
         writer = GGUFWriter(Path(folder) / "tiny.gguf", architecture, split_max_tensors=tensors)
         _describe(writer, template, vocabulary, file_type)

@@ -214,7 +214,7 @@ def _broker(url: str) -> str:
 CELERY_BROKER_URL = _broker(REDIS_URL)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "polling_interval": 5,  # seconds that one BRPOP waits: each takes a core to itself
-    "ack_emulation": False,  # a knock that is lost with its worker is repeated from the rows, within seconds
+    "ack_emulation": False,  # a knock lost with its worker is repeated from the rows in seconds, garbage in an hour
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"

@@ -16,9 +16,7 @@ import pytest
 import redis
 from corral import embedded
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import connection, connections
-from django.test import Client
 from django.utils import timezone
 
 from apps.errors import Problem
@@ -398,25 +396,3 @@ def test_a_worker_that_cannot_say_the_end_in_time_leaves_it_to_the_reaper(
     Job.objects.filter(id=job.id).update(ended_at=timezone.now() - timedelta(seconds=5))
     jobs.reap()
     assert frames(job) == [("end", {})]
-
-
-def test_alice_sees_her_jobs_an_admin_all_and_charlie_none(kind: str) -> None:
-    users = get_user_model().objects
-    alice, charlie = users.create(username="alice"), users.create(username="charlie")
-    admin = users.create(username="root1", is_superuser=True)
-    job = jobs.start(kind=kind, user_id=alice.pk, params={})
-    seen = Job.objects.filter(kind=kind)
-    assert list(seen.visible_to(alice)) == [job] and list(seen.visible_to(admin)) == [job]
-    assert not seen.visible_to(charlie).exists()
-    assert log.default().owner(job.log_id) == alice.pk
-
-
-def test_an_admin_cancels_jobs_in_the_admin(kind: str) -> None:
-    admin = get_user_model().objects.create(username="root1", is_superuser=True)
-    job = start(kind)
-    client = Client()
-    client.force_login(admin)
-    assert kind in client.get("/admin/streams/job/").content.decode()
-    client.post("/admin/streams/job/", {"action": "cancel_jobs", "_selected_action": [str(job.id)]})
-    assert fresh(job).state == "cancelled"
-    assert client.get("/admin/streams/job/add/").status_code == 403
