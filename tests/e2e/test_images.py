@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.inference.engine import tiny, tiny_llava
-from tests.inference.engine.tiny_llava import ROWS, picture
+from tests.inference.engine.tiny_llava import CELL, ROWS, picture
 from tests.server import Server, running
 
 TEMPLATE = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
@@ -88,6 +88,23 @@ def test_what_is_said_depends_on_the_images_and_their_order(corral: Server, sigh
     ahead, other, again = (answer(chat(corral, *pair)) for pair in ((CAT, DOG), (DOG, CAT), (CAT, DOG)))
     assert ahead == again
     assert ahead != other
+
+
+def test_a_model_that_numbers_places_in_several_dimensions_sees_too(corral: Server, tmp_path: Path) -> None:
+    files = {
+        "model.gguf": upload(corral, tiny.write_model(tmp_path / "model.gguf", kind="qwen2vl")),
+        "mmproj.gguf": upload(corral, tiny_llava.write_with_grid(tmp_path / "mmproj.gguf")),
+    }
+    create(corral, "grid", files)
+    wide, tall = picture(1, size=(6 * CELL, 2 * CELL)), picture(2, size=(2 * CELL, 5 * CELL))
+    pairs = ((wide, tall), (tall, wide), (wide, tall))
+    ahead, other, again = (chat(corral, *pair, model="grid", logprobs=True) for pair in pairs)
+    assert answer(ahead) == answer(again)
+    first, second, third = (reply.json()["logprobs"][0]["logprob"] for reply in (ahead, other, again))
+    assert abs(first - third) < 0.01 < abs(first - second)
+    only = chat(corral, wide, model="grid").json()["prompt_eval_count"]
+    around = len("<|vision_start|><|vision_end|>")
+    assert ahead.json()["prompt_eval_count"] - only >= 10 + around  # the tall one's squares of two by five
 
 
 def test_images_count_as_tokens_of_the_prompt(corral: Server, sighted: str) -> None:

@@ -1,6 +1,7 @@
 """What the engine asks of a loaded model. `llama.py` answers with llama.cpp, the tests with a fake.
 
-Slots are numbered from 0; positions inside a slot count from 0 and have no gaps. All lengths are in tokens.
+Slots are numbered from 0. Positions inside a slot count from 0 and have no gaps, but behind an image whose rows share
+positions, so that a slot may hold more tokens than it has positions. All lengths are in tokens.
 Every method but the constructor's and `tokenizer` is called from the engine's one thread.
 """
 
@@ -24,7 +25,8 @@ class Chunk:
     """Tokens that one slot takes in this step, from position `start` on; `sample` asks for the last one's logits.
 
     A chunk of an image has a row of `embeddings` for each of its tokens, which then only name them. Nothing else is
-    computed beside it. Unless it is `causal` its rows see one another.
+    computed beside it. Unless it is `causal` its rows see one another. Where rows have more than one position each,
+    `positions` are int32 of [sections, tokens], and `start` means nothing.
     """
 
     slot: int
@@ -33,6 +35,7 @@ class Chunk:
     sample: bool
     embeddings: NDArray[np.float32] | None = None
     causal: bool = True
+    positions: NDArray[np.int32] | None = None
 
 
 class NoRoom(Exception):
@@ -77,12 +80,12 @@ class Backend(Protocol):
 
     def clear(self, slot: int) -> None: ...
 
-    def trim(self, slot: int, length: int) -> bool:
-        """Forget everything from position `length` on; False if this memory cannot."""
+    def trim(self, slot: int, position: int) -> bool:
+        """Forget everything from `position` on; False if this memory cannot."""
         ...
 
-    def copy(self, source: int, target: int, length: int) -> bool:
-        """Make `target` hold the first `length` tokens of `source` and no more; False if it cannot and is empty."""
+    def copy(self, source: int, target: int, position: int) -> bool:
+        """Make `target` hold what `source` holds before `position` and no more; False if it cannot and is empty."""
         ...
 
     def save(self, slot: int) -> Any:

@@ -71,11 +71,13 @@ class Batch:
             at = end
         self.native.n_tokens = at
 
-    def of(self, rows: NDArray[np.float32] | None) -> Any:
-        """The batch with these rows, one a token, in the place of its tokens. They must be kept until it is done."""
-        assert rows is not None
+    def of(self, chunk: Chunk) -> Any:
+        """The batch with the rows of this chunk in the place of its tokens. It must be kept until it is done."""
+        assert chunk.embeddings is not None
         native = api.llama_batch.from_buffer_copy(self.native)
-        native.token, native.embd = None, _pointer(rows, ctypes.c_float)
+        native.token, native.embd = None, _pointer(chunk.embeddings, ctypes.c_float)
+        if chunk.positions is not None:  # one section after the other
+            native.pos = _pointer(chunk.positions, api.llama_pos)
         return native
 
 
@@ -154,14 +156,14 @@ class Llama:
     def clear(self, slot: int) -> None:
         _seq_rm(self._memory, slot, -1, -1)
 
-    def trim(self, slot: int, length: int) -> bool:
-        return bool(_seq_rm(self._memory, slot, length, -1))
+    def trim(self, slot: int, position: int) -> bool:
+        return bool(_seq_rm(self._memory, slot, position, -1))
 
-    def copy(self, source: int, target: int, length: int) -> bool:
+    def copy(self, source: int, target: int, position: int) -> bool:
         # With a range this call aborts the process unless the memory is unified: copy all, then trim.
         _seq_rm(self._memory, target, -1, -1)
         _seq_cp(self._memory, source, target, -1, -1)
-        if _seq_rm(self._memory, target, length, -1):
+        if _seq_rm(self._memory, target, position, -1):
             return True
         self.clear(target)
         return False
@@ -222,7 +224,7 @@ class Llama:
         """Compute a chunk of an image, which has rows in the place of tokens."""
         api.llama_set_causal_attn(self._context, chunk.causal)
         try:
-            self._compute(self._batch.of(chunk.embeddings))
+            self._compute(self._batch.of(chunk))
         finally:
             api.llama_set_causal_attn(self._context, True)
 

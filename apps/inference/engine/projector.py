@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.errors import Problem
 from apps.inference.engine import llama
 from apps.inference.engine.backend import Tokens
 from apps.inference.engine.lib import lib, log_callback, mtmd
 from apps.inference.engine.loading import Load, LoadFailed
-from apps.inference.engine.vision import BLIND, UNREADABLE, Piece, Rows, row_ids
+from apps.inference.engine.vision import BLIND, MOVING, UNREADABLE, Grid, Piece, Rows, row_ids
 
 # What the doors let pass. The library would try anything else as sound and as video, some of it in other programs.
 FORMATS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-MROPE = "this model places images in more than one dimension (M-RoPE), which is not supported"
+UNPLACED = "this model numbers the places of an image in a way that is not supported"
 TOO_FINE = "an image takes more tokens of this model than are computed at once; load it with a larger num_batch"
 _TEXT = 0  # MTMD_INPUT_CHUNK_TYPE_TEXT
+_SECTIONS = [0, 2, 1, 3]  # of mtmd_decoder_pos, in the order of llama.cpp's sections: time, height, width and one more
 
 
 class Projector:
@@ -38,18 +40,18 @@ class Projector:
         self.bytes = os.fstat(load.projector).st_size
         self._context = self._open(model, load, load.projector)
         self._marker: bytes = self._api.mtmd_get_marker(self._context)
-        self._refusal = self._why_not()
+        self._sees = bool(self._api.mtmd_support_vision(self._context))
 
     def read(self, image: bytes) -> "Look":
         """An image split and scaled as the model wants it. Raises Problem."""
-        if self._refusal:
-            raise Problem("invalid", self._refusal)
+        if not self._sees:
+            raise Problem("invalid", BLIND)
         if not image.startswith(FORMATS):
             raise Problem("invalid", UNREADABLE)
         look = Look(self._api, self._context, self._chunks(image), hashlib.sha256(image).digest(), self._width)
-        if look.largest_whole > self._batch:
+        if refusal := self._refused(look):
             look.close()
-            raise Problem("invalid", TOO_FINE)
+            raise Problem("invalid", refusal)
         return look
 
     def close(self) -> None:
@@ -70,10 +72,10 @@ class Projector:
             raise LoadFailed("the projector could not be loaded, or was made for another model")
         return context
 
-    def _why_not(self) -> str:
-        if not self._api.mtmd_support_vision(self._context):
-            return BLIND
-        return MROPE if self._api.mtmd_decode_use_mrope(self._context) else ""
+    def _refused(self, look: "Look") -> str:
+        if look.largest_whole > self._batch:
+            return TOO_FINE
+        return "" if look.placed else UNPLACED
 
     def _chunks(self, image: bytes) -> Any:
         api = self._api
@@ -100,13 +102,15 @@ def beside(backend: llama.Llama, load: Load) -> Projector | None:
 
 
 class Look:
-    """An image as the library's chunks. `largest_whole` is the most rows that one batch must hold."""
+    """An image as the library's chunks. `largest_whole` is the most rows that one batch must hold; `placed` is False
+    where the places of its rows depend on more than where it begins."""
 
     def __init__(self, api: Any, context: Any, chunks: Any, digest: bytes, width: int) -> None:
         self._api, self._context, self._chunks = api, context, chunks
         self._digest, self._width = digest, width
         self.tokens: int = api.mtmd_helper_get_n_tokens(chunks)
         self.largest_whole = max((self._size(chunk) for chunk in self._each() if not self._is_causal(chunk)), default=0)
+        self.placed = all(self._moves(chunk) for chunk in self._each() if self._has_grid(chunk))
 
     def pieces(self) -> tuple[Piece, ...]:
         return tuple(self._piece(number, chunk) for number, chunk in enumerate(self._each()))
@@ -127,12 +131,29 @@ class Look:
         rows = self._size(chunk)
         address = self._api.mtmd_get_output_embd(self._context)
         values = np.ctypeslib.as_array(address, shape=(rows, self._width)).astype(np.float32, copy=True)
-        return Rows(row_ids(self._digest, number, rows), values, self._is_causal(chunk))
+        grid = Grid(self._places(chunk), self._api.mtmd_input_chunk_get_n_pos(chunk)) if self._has_grid(chunk) else None
+        return Rows(row_ids(self._digest, number, rows), values, self._is_causal(chunk), grid)
 
     def _words(self, chunk: Any) -> Tokens:
         count = ctypes.c_size_t()
         address = self._api.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
         return np.ctypeslib.as_array(address, shape=(count.value,)).astype(np.int32, copy=True)
+
+    def _has_grid(self, chunk: Any) -> bool:
+        return self._kind(chunk) != _TEXT and bool(self._api.mtmd_decode_use_mrope(self._context))
+
+    def _places(self, chunk: Any, *, begin: int = 0) -> NDArray[np.int32]:
+        """The positions of the rows of an image that begins there, as a Grid has them."""
+        places = (self._api.mtmd_decoder_pos * self._size(chunk))()
+        image = self._api.mtmd_input_chunk_get_tokens_image(chunk)
+        self._api.mtmd_helper_image_get_decoder_pos(image, begin, places)
+        fields = np.frombuffer(places, dtype=np.int32).reshape(-1, len(_SECTIONS))  # t, x, y, z of each
+        return np.ascontiguousarray(fields[:, _SECTIONS].T)
+
+    def _moves(self, chunk: Any) -> bool:
+        """Whether an image that begins one position later has all its places one later."""
+        moved = self._places(chunk, begin=1) - self._places(chunk)
+        return bool((moved[:MOVING] == 1).all() and not moved[MOVING:].any())
 
     def _kind(self, chunk: Any) -> int:
         return int(self._api.mtmd_input_chunk_get_type(chunk))

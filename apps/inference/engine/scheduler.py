@@ -38,12 +38,13 @@ class Part:
         return self.length == self.slot.remaining
 
     def chunk(self) -> Chunk:
-        start = self.slot.length
-        tokens = self.sequence.tokens[start : start + self.length]
-        if self.picture is None:
+        at, sequence, picture = self.slot.length, self.sequence, self.picture
+        tokens, start = sequence.tokens[at : at + self.length], sequence.position(at)
+        if picture is None:
             return Chunk(self.slot.index, start, tokens, self.completes)
-        rows = self.picture.part(start, self.length)
-        return Chunk(self.slot.index, start, tokens, self.completes, rows, self.picture.rows.causal)
+        rows = picture.part(at, self.length)
+        positions = picture.positions(at, self.length, begin=sequence.position(picture.start))
+        return Chunk(self.slot.index, start, tokens, self.completes, rows, picture.rows.causal, positions)
 
 
 class Scheduler:

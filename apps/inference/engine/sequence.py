@@ -102,6 +102,11 @@ class Sequence:
         picture = self.picture(length) if self.job.pictures else None
         return picture.start if picture else length
 
+    def position(self, at: int) -> int:
+        """The model's number for the token at this place, which is not inside of a picture with a grid. Pictures with
+        one take fewer positions than rows."""
+        return at - sum(picture.saved for picture in self.job.pictures if picture.end <= at)
+
     def words_from(self, at: int) -> int:
         """How many tokens there are from this place to the next picture's, or to the end."""
         starts = (picture.start for picture in self.job.pictures if picture.end > at)

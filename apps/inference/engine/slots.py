@@ -77,6 +77,12 @@ def common(one: Tokens, other: Tokens) -> int:
     return int(differs.argmax()) if differs.any() else length
 
 
+def _position(slot: Slot, length: int) -> int:
+    """Where the first `length` tokens of a claimed slot's sequence end."""
+    assert slot.owner is not None
+    return slot.owner.position(length)
+
+
 class Party(Protocol):
     """A job, or a slot that holds what one left. The first `public_tokens` are anybody's."""
 
@@ -257,7 +263,7 @@ class Slots:
             return 0
         if length == slot.length:
             return length
-        if length and self._backend.trim(slot.index, length):
+        if length and self._backend.trim(slot.index, _position(slot, length)):
             slot.forget(length)
             return length
         self.clear(slot)
@@ -276,7 +282,7 @@ class Slots:
 
     def _copy(self, source: Slot, slot: Slot, length: int) -> int:
         self.clear(slot)
-        if not self._backend.copy(source.index, slot.index, length):
+        if not self._backend.copy(source.index, slot.index, _position(slot, length)):
             return 0
         source.entangled = max(source.entangled, length)
         slot.entangled = length

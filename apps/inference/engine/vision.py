@@ -18,17 +18,41 @@ from apps.inference.engine.backend import Tokens
 
 BLIND = "this model does not support images"
 UNREADABLE = "an image could not be read"
+MOVING = 3  # sections of a grid that are counted from the image's own position
 _BELOW_ZERO = np.uint32(1 << 31)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """An image, or a slice of one: `values` are float32 of [rows, width], `ids` stand for them in a sequence's tokens.
-    Unless `causal` all rows see one another, and must be computed in one batch."""
+    Unless `causal` all rows see one another, and must be computed in one batch.
+
+    With a `grid` they are numbered in more than one dimension (M-RoPE)."""
 
     ids: Tokens
     values: NDArray[np.float32]
     causal: bool = True
+    grid: "Grid | None" = None
+
+    @property
+    def span(self) -> int:
+        """How many positions they take of a sequence's."""
+        return self.grid.span if self.grid else len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """The positions of rows, int32 of [sections, rows]: time, height and width as if the image stood at position 0, and
+    a section that stays as it is. What comes behind the image is `span` positions further than its first."""
+
+    positions: NDArray[np.int32]
+    span: int
+
+    def part(self, first: int, length: int, *, start: int) -> NDArray[np.int32]:
+        """Those of `length` rows from the `first` on, of an image at the position `start`."""
+        part = self.positions[:, first : first + length].copy()
+        part[:MOVING] += start
+        return part
 
 
 Piece = Tokens | Rows
@@ -45,10 +69,20 @@ class Picture:
     def end(self) -> int:
         return self.start + len(self.rows.ids)
 
+    @property
+    def saved(self) -> int:
+        """How many positions fewer than rows it takes."""
+        return len(self.rows.ids) - self.rows.span
+
     def part(self, start: int, length: int) -> NDArray[np.float32]:
         """The rows of `length` tokens from `start` on."""
         first = start - self.start
         return self.rows.values[first : first + length]
+
+    def positions(self, start: int, length: int, *, begin: int) -> NDArray[np.int32] | None:
+        """Of the same rows, where they have more than one each and the picture stands at the position `begin`."""
+        grid = self.rows.grid
+        return grid.part(start - self.start, length, start=begin) if grid else None
 
 
 class Look(Protocol):

@@ -1,25 +1,21 @@
 """Images in the engine, over a tiny llama and tiny projectors of random weights: they prove the way, not the sight."""
 
-import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from apps.errors import Problem
 from apps.inference.engine import llama, projector
 from apps.inference.engine.engine import BLIND
 from apps.inference.engine.eyes import Memory
-from apps.inference.engine.lib import lib, mtmd
 from apps.inference.engine.loading import Load, LoadFailed
 from apps.inference.engine.vision import Rows, expand, place, places, row_ids
 from tests.inference.engine import tiny, tiny_llava
 from tests.inference.engine.conftest import Bench
-from tests.inference.engine.sighted import Sighted
+from tests.inference.engine.sighted import Reference, Sighted
 from tests.inference.engine.tiny_llava import ROWS, picture
 
 CAT, DOG = picture(1), picture(2, form="JPEG", size=(64, 20))
@@ -40,50 +36,6 @@ def both_ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sighted]:
 
 
 # --- As llama.cpp's own helper does it ---------------------------------------------------------------------------
-
-
-class Reference:
-    """libmtmd used as its own examples use it: one prompt with markers, evaluated by its helper."""
-
-    def __init__(self, sighted: Sighted) -> None:
-        self.api = mtmd()
-        self.model = lib.llama_model_load_from_file(os.fsencode(sighted.model_path), lib.llama_model_default_params())
-        params = lib.llama_context_default_params()
-        params.n_ctx, params.n_batch, params.n_ubatch, params.n_threads = 192, 64, 64, 1
-        self.context = lib.llama_init_from_model(self.model, params)
-        wanted = self.api.mtmd_context_params_default()
-        wanted.use_gpu, wanted.print_timings = False, False
-        self.mtmd = self.api.mtmd_init_from_file(os.fsencode(sighted.projector_path), self.model, wanted)
-
-    def chunks(self, text: str, *images: bytes) -> Any:
-        bitmaps = (ctypes.c_void_p * len(images))(*map(self._bitmap, images))
-        data = text.encode()
-        asked = self.api.mtmd_input_text(text=data, text_len=len(data), add_special=True, parse_special=True)
-        chunks = self.api.mtmd_input_chunks_init()
-        assert not self.api.mtmd_tokenize(self.mtmd, chunks, ctypes.byref(asked), bitmaps, len(images))
-        return chunks
-
-    def rows(self, image: bytes) -> NDArray[np.float32]:
-        """The embeddings of one image, by the older call that takes the image's tokens."""
-        chunks = self.chunks("<__media__>", image)
-        each = [self.api.mtmd_input_chunks_get(chunks, at) for at in range(self.api.mtmd_input_chunks_size(chunks))]
-        (chunk,) = [chunk for chunk in each if self.api.mtmd_input_chunk_get_type(chunk) == 1]
-        tokens = self.api.mtmd_input_chunk_get_tokens_image(chunk)
-        assert not self.api.mtmd_encode(self.mtmd, tokens)
-        shape = (self.api.mtmd_image_tokens_get_n_tokens(tokens), tiny.WIDTH)
-        return np.ctypeslib.as_array(self.api.mtmd_get_output_embd(self.mtmd), shape).copy()
-
-    def logits(self, text: str, *images: bytes) -> NDArray[np.float32]:
-        """Of what comes behind the prompt."""
-        past = ctypes.c_int32()
-        chunks = self.chunks(text, *images)
-        assert not self.api.mtmd_helper_eval_chunks(self.mtmd, self.context, chunks, 0, 0, 64, True, ctypes.byref(past))
-        found = lib.llama_get_logits_ith(self.context, -1)
-        return np.ctypeslib.as_array(found, (len(tiny.TOKENS),)).copy()
-
-    def _bitmap(self, image: bytes) -> Any:
-        data = (ctypes.c_uint8 * len(image)).from_buffer_copy(image)
-        return self.api.mtmd_helper_bitmap_init_from_buf(self.mtmd, data, len(image), False)
 
 
 @pytest.mark.parametrize("kind", ["sighted", "both_ways"])

@@ -11,10 +11,13 @@ TOKENS = ["<unk>", "<s>", "</s>", *BYTES]
 TYPES = [2, 3, 3, *[6] * 256]  # unknown, control, control, bytes
 
 
-def write_model(path: Path, *, width: int = WIDTH, seed: int = 1) -> Path:
+def write_model(path: Path, *, width: int = WIDTH, seed: int = 1, kind: str = "llama") -> Path:
+    """The kind qwen2vl has positions of several sections (M-RoPE)."""
     random = np.random.default_rng(seed)
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, kind)
     _describe(writer, width)
+    if kind == "qwen2vl":
+        writer.add_rope_dimension_sections([2, 3, 3, 0])
     _add(writer, random, "token_embd.weight", len(TOKENS), width)
     _add(writer, random, "output.weight", len(TOKENS), width)
     writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))

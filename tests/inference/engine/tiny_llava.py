@@ -12,6 +12,7 @@ from tests.inference.engine.tiny import WIDTH
 
 SIDE, PATCH, VIEW, INNER, HEADS, BLOCKS = 32, 8, 32, 64, 2, 2
 ROWS = (SIDE // PATCH) ** 2  # of an image, whatever its size
+CELL = 2 * PATCH  # pixels
 BIG_SIDE = 128  # of the projector whose rows all see one another: it merges patches, four by four
 
 
@@ -38,6 +39,24 @@ def write_looking_both_ways(path: Path, *, width: int = WIDTH, seed: int = 4) ->
     writer.add_tensor("v.patch_embd.bias", _some(random, VIEW))
     writer.add_tensor("mm.input_projection.weight", _some(random, VIEW, width))
     writer.add_tensor("mm.soft_emb_norm.weight", np.ones(VIEW, dtype=np.float32))
+    return _close(writer)
+
+
+def write_with_grid(path: Path, *, width: int = WIDTH, seed: int = 5) -> Path:
+    """As Qwen2-VL's: an image has as many rows as fit its shape, one for each square of CELL pixels."""
+    random = np.random.default_rng(seed)
+    writer = _writer(path, "qwen2vl_merger", side=SIDE)
+    writer.add_tensor("v.patch_embd.weight.1", _some(random, VIEW, 3, PATCH, PATCH))
+    _tower(writer, random, places=ROWS)
+    for block in range(BLOCKS):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            writer.add_tensor(f"v.blk.{block}.{name}.bias", _some(random, VIEW))
+    _norm(writer, "v.post_ln")
+    merged = 4 * VIEW
+    writer.add_tensor("mm.0.weight", _some(random, merged, merged))
+    writer.add_tensor("mm.0.bias", _some(random, merged))
+    writer.add_tensor("mm.2.weight", _some(random, width, merged))
+    writer.add_tensor("mm.2.bias", _some(random, width))
     return _close(writer)
 
 
