@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from apps.errors import Problem
+from apps.inference.parsing.forms import json_tags
 from apps.inference.parsing.reply import Reply
 from apps.inference.prompt.job import Prompt, PromptJob
 from apps.inference.types import Message, Request
@@ -61,7 +62,7 @@ def command(request: Request, prompt: Prompt) -> dict[str, Any]:
     if request.kind == "embed":
         return {"do": "embed", "inputs": [list(tokens) for tokens in prompt.inputs], "dimensions": request.dimensions}
     limits = request.limits
-    grammar = _grammar(request)
+    grammar = _grammar(request, prompt.reply)
     tokens, images = _shown(request, prompt)
     return {
         "do": "run",
@@ -111,14 +112,14 @@ def forces_call(request: Request) -> bool:
     return bool(request.tools) and request.tool_choice not in FREE_CHOICES
 
 
-def _grammar(request: Request) -> dict[str, Any] | None:
-    """A call that must come wins over a format: no reply can be both."""
+def _grammar(request: Request, reply: Reply | None) -> dict[str, Any] | None:
+    """A call that must come wins over a format, and a format over calls that may: no reply can be both."""
     if forces_call(request):
         return {"kind": "tools", "tools": list(request.tools), "choice": request.tool_choice}
-    if request.format is None:
-        return None
-    data = asdict(request.format)
-    return data if request.format.kind == "schema" else {"kind": "json"}
+    if request.format:
+        return asdict(request.format) if request.format.kind == "schema" else {"kind": "json"}
+    written = json_tags(reply) if reply and request.strict_tools and request.tool_choice == "auto" else None
+    return None if written is None else {"kind": "strict", "tools": list(request.tools), "written": dict(written)}
 
 
 def _thinks(reply: Reply | None) -> bool:

@@ -105,7 +105,8 @@ class Request:
     `keep_alive` is in seconds: None leaves the replica's, a negative number is forever.
     `context` holds the tokens of an earlier reply; `raw` sends the prompt to the model untouched. `tools` are
     definitions as on the wire ({"type": "function", "function": {…}}). `tool_choice` is "auto", "none", "required" or
-    the name of the one tool to call; with the last two the call is constrained to its schema, as is `strict_tools`.
+    the name of the one tool to call; with the last two the call is constrained to its schema. With `strict_tools` and
+    "auto" so are the calls of tools whose definition says `strict`, where the model writes calls as JSON.
     `think` None leaves the choice to the model. `logprobs` None asks for none, 0 for the chosen tokens' only, n for
     the n likeliest beside each. `template` overrides the version's. `inputs` are the texts of an "embed".
     `render_only` asks for the prompt instead of an answer.

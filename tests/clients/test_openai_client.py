@@ -81,6 +81,20 @@ def test_a_named_tool_is_called_in_a_stream(client: OpenAI) -> None:
     assert "city" in json.loads(final.message.tool_calls[0].function.arguments)
 
 
+def test_a_strict_tool_is_called_by_its_schema_although_no_call_is_forced(client: OpenAI) -> None:
+    """The city it is asked for is none that it may name."""
+    city: Any = {"type": "string", "enum": ["Reykjavik", "Ushuaia"]}
+    schema: Any = {"type": "object", "properties": {"city": city}, "required": ["city"], "additionalProperties": False}
+    function: Any = {**WEATHER["function"], "parameters": schema, "strict": True}
+    tools: Any = [{"type": "function", "function": function}]
+    said = client.chat.completions.create(messages=ASK_WEATHER, tools=tools, max_tokens=80, **FIXED).choices[0]
+    assert said.finish_reason == "tool_calls" and said.message.tool_calls
+    call: Any = said.message.tool_calls[0]
+    assert json.loads(call.function.arguments)["city"] in city["enum"]
+    plain = client.chat.completions.create(messages=COUNT, tools=tools, max_tokens=12, **FIXED).choices[0]
+    assert plain.message.content or plain.message.tool_calls
+
+
 def test_an_answer_is_parsed_into_a_type(client: OpenAI) -> None:
     said = client.chat.completions.parse(
         messages=[{"role": "user", "content": "Ada is 36 years old. Answer in JSON with name and age."}],

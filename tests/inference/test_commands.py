@@ -153,3 +153,20 @@ def test_images_that_are_too_much_together_are_refused(monkeypatch: pytest.Monke
 def test_a_context_that_comes_back_has_no_places_of_images() -> None:
     assert commands.words(Prompt((1, -1, 2), "", images=1)) == (1, 2)
     assert commands.words(Prompt((1, 2), "")) == (1, 2)
+
+
+def test_strict_tools_are_held_where_the_model_writes_calls_as_json() -> None:
+    strict: dict[str, Any] = {"tools": (TOOL,), "strict_tools": True}
+    hermes = Reply(calls="hermes", tools=("look",))
+    held = order(chat(**strict), hermes)["grammar"]
+    assert held == {
+        "kind": "strict", "tools": [TOOL], "written": {"opening": "<tool_call>", "closing": "</tool_call>"},
+    }  # fmt: skip
+    llama = order(chat(**strict), Reply(calls="llama3", tools=("look",)))["grammar"]
+    assert llama["written"] == {"arguments": "parameters"}
+    own = order(chat(**strict), Reply(calls="json", call_tag="<call>", tools=("look",)))["grammar"]
+    assert own["written"] == {"opening": "<call>", "closing": "</call>"}
+    assert order(chat(**strict), Reply(calls="glm", tools=("look",)))["grammar"] is None
+    assert order(chat(**strict, tool_choice="none"), hermes)["grammar"] is None
+    assert order(chat(tools=(TOOL,)), hermes)["grammar"] is None
+    assert order(chat(**strict, format=Format("json")), hermes)["grammar"] == {"kind": "json"}

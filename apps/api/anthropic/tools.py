@@ -45,7 +45,8 @@ def _definition(tool: Fields) -> dict[str, Any]:
     schema = tool.given("input_schema")
     if schema is not None and not isinstance(schema, dict):
         raise Refusal(f'invalid input_schema for tool "{name}": it must be a JSON Schema object')
-    about = {"description": tool.text("description")} if tool.text("description") else {}
+    about: dict[str, Any] = {"description": tool.text("description")} if tool.text("description") else {}
+    about |= {"strict": True} if tool.flag("strict") else {}
     parameters = {"type": "object", "properties": {}} if schema is None else schema
     return {"type": "function", "function": {"name": name, **about, "parameters": parameters}}
 

@@ -11,7 +11,8 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
-from apps.inference.engine.grammar import Grammar, refused
+from apps.inference.engine.grammar import Grammar, Written, refused
+from apps.inference.engine.schemas import Data
 
 Mask = NDArray[np.uint8]  # one bit a token, the lowest first
 
@@ -19,6 +20,7 @@ Mask = NDArray[np.uint8]  # one bit a token, the lowest first
 WHITESPACE = r"[ \t]?|\r?\n[ \t]{0,64}"
 # States take 1 to 2 kB each: a hundred megabytes at worst. Errors with a parser's inside would be no sentence.
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+OPTIONS = {"whitespace_flexible": True, "whitespace_pattern": WHITESPACE, "coerce_one_of": False, "lenient": False}
 REASON_CHARACTERS = 300
 STARTS = (b"{", b"[{")  # of replies whose schemas grow too large only there
 
@@ -117,16 +119,59 @@ class Constraint:
 
 def constrain(grammar: Grammar, tokenizer: LLTokenizer) -> Constraint:
     """The state before the first token. Takes from a millisecond to some hundred. Raises Problem with the reason."""
-    options = {"whitespace_flexible": True, "whitespace_pattern": WHITESPACE, "coerce_one_of": False, "lenient": False}
-    source = LLMatcher.grammar_from_json_schema(json.dumps(grammar.as_schema()), overrides=options)  # type: ignore[arg-type]
-    matcher = LLMatcher(tokenizer, source, log_level=0, limits=LIMITS)
+    schema = grammar.as_schema()
+    matcher = _matcher(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS), tokenizer)  # type: ignore[arg-type]
     begins = not matcher.is_error() and any(matcher.compute_bitmask())
     for probe in (matcher, *(_after(matcher, tokenizer, start) for start in STARTS if begins)):
         if probe.is_error():
             raise refused(_sentence(probe.get_error()))
     if not begins:
         raise refused("no reply can satisfy it")
+    if grammar.written:
+        matcher = _matcher(LLMatcher.grammar_from_lark(_among_text(schema, grammar.written, tokenizer)), tokenizer)
+        if matcher.is_error():
+            raise refused(_sentence(matcher.get_error()))
     return Constraint(matcher, tokenizer, grammar)
+
+
+def _matcher(source: str, tokenizer: LLTokenizer) -> LLMatcher:
+    return LLMatcher(tokenizer, source, log_level=0, limits=LIMITS)
+
+
+def _among_text(call: Data, written: Written, tokenizer: LLTokenizer) -> str:
+    """Calls among text, in llguidance's Lark, read as apps/inference/parsing does: a reply that begins with a brace, or
+    with a fence and a brace, is one call. A tag that is one special token of the vocabulary is no text there; any other
+    ends the text before it as soon as it is whole."""
+    rules = [
+        "%llguidance {}",
+        f"start: bare | FIRST{' | calls TEXT' if written.opening else ''}",
+        'bare: BLANK? call BLANK? | BLANK? FENCE BLANK? call BLANK? "```" BLANK?',
+        f"call: %json {json.dumps({'x-guidance': OPTIONS, **call})}",
+        r"BLANK: /[ \t\r\n]{1,8}/",
+        r"FENCE: /```(json)?[ \t]*\r?\n/",
+        r"FIRST: TEXT & ~/[ \t\r\n]*(```(json)?[ \t]*\r?\n[ \t\r\n]*)?\{(.|\n)*/",
+        r"TEXT: /(.|\n)*/",
+    ]
+    if written.opening:
+        closing = _tag(written.closing, tokenizer)
+        rules += ["calls: first tagged (more tagged)*", f"tagged: BLANK? call BLANK? {closing}".rstrip()]
+        texts = {"first": "FIRST", "more": "TEXT"}
+        rules += [_up_to(name, text, written.opening, tokenizer) for name, text in texts.items()]
+    return "\n".join(rules) + "\n"
+
+
+def _up_to(rule: str, text: str, tag: str, tokenizer: LLTokenizer) -> str:
+    special = _is_special(tag, tokenizer)
+    return f"{rule}: {text} {tag}" if special else f"{rule}[lazy]: {text} {json.dumps(tag)}"
+
+
+def _tag(tag: str, tokenizer: LLTokenizer) -> str:
+    return tag if not tag or _is_special(tag, tokenizer) else json.dumps(tag)
+
+
+def _is_special(tag: str, tokenizer: LLTokenizer) -> bool:
+    tokens = tokenizer.tokenize_str(tag, parse_special=True)
+    return len(tokens) == 1 and tokenizer.is_special_token(tokens[0]) and tag[:1] == "<" and tag[-1:] == ">"
 
 
 def _after(matcher: LLMatcher, tokenizer: LLTokenizer, start: bytes) -> LLMatcher:

@@ -43,14 +43,26 @@ def form_of(reply: Reply) -> Form:
     return _tagged(reply.call_tag) if reply.call_tag else FORMS[reply.calls]
 
 
+def json_tags(reply: Reply) -> Mapping[str, str] | None:
+    """How the shape writes a call as one JSON object: its `opening` and `closing` tags, empty where it is the whole
+    reply, and the name of its `arguments`. None for shapes that write calls otherwise."""
+    if reply.call_tag:
+        paired = _is_paired(reply.call_tag)
+        return {"opening": reply.call_tag, "closing": "</" + reply.call_tag[1:]} if paired else None
+    return JSON_TAGS.get(reply.calls)
+
+
+def _is_paired(tag: str) -> bool:
+    return tag.startswith("<") and tag.endswith(">") and tag[1:2].isalpha()
+
+
 def _tagged(tag: str) -> Form:
     """A Go template's own marker: JSON behind it, or a name and then its arguments. A bracket must begin the reply."""
     if tag == "[":
         return Form(alone=partial(Lone, starts="[", read=reading.objects))
     if tag == "{":
         return FORMS["json"]
-    paired = tag.startswith("<") and tag.endswith(">") and tag[1:2].isalpha()
-    return Form({tag: _value_or(_named)}, ("</" + tag[1:],) if paired else ())
+    return Form({tag: _value_or(_named)}, ("</" + tag[1:],) if _is_paired(tag) else ())
 
 
 def _before_args(head: str, offer: Offer) -> str:
@@ -109,3 +121,8 @@ FORMS: Mapping[str, Form] = {
     "json": Form(),
 }
 FORCED = Form(alone=_value_or())
+JSON_TAGS: Mapping[str, Mapping[str, str]] = {
+    "hermes": {"opening": "<tool_call>", "closing": "</tool_call>"},
+    "llama3": {"arguments": "parameters"},
+    "json": {"opening": ""},
+}

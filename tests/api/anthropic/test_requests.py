@@ -180,7 +180,7 @@ def test_tools_become_functions(api: httpx.Client, alice: User) -> None:
     ask(api, alice, model="able", tools=[WEATHER, {"type": "custom", "name": "time", "strict": True}])
     request = only_request()
     weather = {"name": "weather", "description": "d", "parameters": SCHEMA}
-    time = {"name": "time", "parameters": {"type": "object", "properties": {}}}
+    time = {"name": "time", "strict": True, "parameters": {"type": "object", "properties": {}}}
     assert request.tools == ({"type": "function", "function": weather}, {"type": "function", "function": time})
     assert (request.tool_choice, request.strict_tools) == ("auto", True)
 
