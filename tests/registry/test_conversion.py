@@ -9,7 +9,8 @@ import numpy
 import pytest
 
 from apps.errors import Problem
-from apps.registry import children, gguf
+from apps.registry import gguf
+from tests.converting import convert
 from tests.registry import reference
 from tests.registry.checkpoints import WORDS, Checkpoint, decoder, encoder
 from tests.registry.native import loaded
@@ -21,19 +22,6 @@ LLAMA3_ROPE = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
-
-
-def convert(files: dict[str, Path], output: Path, **more: Any) -> dict[str, Any]:
-    with output.open("xb", buffering=0) as file:
-        return children.run(
-            "apps.registry.conversion",
-            files=files,
-            output=file,
-            output_bytes=2**30,
-            heard=lambda name: None,
-            check=lambda: None,
-            **{"memory_bytes": 4 * 2**30, **more},
-        )
 
 
 def refusal(checkpoint: Checkpoint, folder: Path) -> str:

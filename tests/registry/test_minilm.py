@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy
 
+from tests.converting import convert
 from tests.registry.native import loaded
-from tests.registry.test_conversion import convert
 
 DATA = Path(__file__).parent.parent / "data" / "minilm"
 

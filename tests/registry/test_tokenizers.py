@@ -8,6 +8,7 @@ import pytest
 from apps.errors import Problem
 from apps.registry.conversion import bytelevel, sentencepiece, special, vocabulary, wordpiece
 from apps.registry.conversion.source import Source
+from tests.converting import convert
 from tests.registry.checkpoints import (
     LLAMA3,
     QWEN2,
@@ -19,7 +20,6 @@ from tests.registry.checkpoints import (
     sentence_pieces,
 )
 from tests.registry.native import Loaded, loaded
-from tests.registry.test_conversion import convert
 
 PIECES = [text for text, _, _ in sentence_pieces()]
 
