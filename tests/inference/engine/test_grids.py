@@ -87,8 +87,11 @@ def test_a_prefix_with_an_image_is_copied_while_its_owner_goes_on(qwen: Sighted)
     alone = qwen.viewers().look("a", "see ", TALL, " where?", num_predict=8)
     viewers = qwen.viewers()
     viewers.show("b", "see ", TALL, " what?", num_predict=60)
+    viewers.arrive()
     viewers.steps(8)
+    assert "b" not in viewers.ends
     viewers.show("c", "see ", TALL, " where?", num_predict=8)
+    viewers.arrive()
     viewers.until("c", "b")
     assert viewers.ends["c"].output_ids == alone
     assert viewers.ends["c"].cached_tokens == 1 + len("see  wh") + TALL_ROWS + AROUND
