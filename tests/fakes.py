@@ -60,6 +60,8 @@ class FakeBackend:
     context: int = 64
     slots: int = 4
     batch: int = 16
+    outputs: int = 16
+    drafts: int = 0
     can_trim: bool = True
     can_shift: bool = True
     shares_cells: bool = True
@@ -81,6 +83,8 @@ class FakeBackend:
             raise Misuse("more tokens than the batch holds")
         if len({chunk.slot for chunk in chunks}) != len(chunks):
             raise Misuse("a slot twice in one step")
+        if sum(chunk.sample for chunk in chunks) > self.outputs:
+            raise Misuse("more rows of logits than there is room for")
         if self.failures:
             raise self.failures.pop(0)
         if self._used() + sum(len(chunk.tokens) for chunk in chunks) > self.cells:
@@ -97,8 +101,8 @@ class FakeBackend:
         if chunk.start + len(chunk.tokens) > self.context:
             raise Misuse("more tokens than the context holds")
         held.extend(Cell(chunk.start + at, int(token)) for at, token in enumerate(chunk.tokens))
-        if chunk.sample:
-            self._rows.append(tuple(cell.token for cell in held))
+        told = [cell.token for cell in held]
+        self._rows += [tuple(told[: len(told) - behind]) for behind in reversed(range(chunk.sample))]
 
     def _used(self) -> int:
         return len({id(cell) for held in self.memory for cell in held})

@@ -306,6 +306,7 @@ def _load_command(replica: Replica) -> dict[str, Any]:
         "slots": replica.slots,
         "context": replica.context,
         "step_tokens": settings.STEP_TOKENS,
+        "draft_tokens": settings.DRAFT_TOKENS,
         "options": options,
         "kv_type": settings.KV_CACHE_TYPE,
         "kv_unified": settings.KV_UNIFIED,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.inference.engine.loading import PARKED_SHARE
+from apps.inference.engine.loading import DRAFTS, PARKED_SHARE, outputs
 from apps.inference.layers import BATCH, EMBEDS_ONLY, SEES
 
 KV_BYTES = {  # a value of each cache type (ggml's block sizes)
@@ -58,7 +58,7 @@ def need(info: Mapping[str, Any], *, context: int, slots: int, kv_type: str = "f
         weights=weights,
         kv=int(context * slots * token),
         parked=int(context * slots * token) // PARKED_SHARE,
-        compute=shape.compute(batch=batch, cells=context * slots, outputs=2 * slots),
+        compute=shape.compute(batch=batch, cells=context * slots, outputs=2 * outputs(slots, drafts=DRAFTS)),
         embedding=int((context + EMBED_BATCH) * token) + shape.embedding(batch=EMBED_BATCH, cells=context),
         sight=SIGHT if info.get(SEES) else 0,
     )
@@ -72,8 +72,7 @@ class _Shape:
 
     def compute(self, *, batch: int, cells: int, outputs: int) -> int:
         """llama.cpp's compute and output buffers with flash attention: activations of one micro-batch in 32-bit floats,
-        its attention mask in 16-bit ones, and rows of logits. The engine asks for those of one token a slot; they are
-        held twice."""
+        its attention mask in 16-bit ones, and rows of logits, which are held twice."""
         return 4 * batch * (9 * self.width + 2 * self.feed_forward) + 2 * batch * cells + 4 * self.vocabulary * outputs
 
     def embedding(self, *, batch: int, cells: int) -> int:

@@ -193,6 +193,7 @@ KV_CACHE_TYPE = env.text(
 )  # fmt: skip
 KV_UNIFIED = env.flag("CORRAL_KV_UNIFIED", True)
 STEP_TOKENS = env.number("CORRAL_STEP_TOKENS", 120, minimum=16, maximum=8192)
+DRAFT_TOKENS = env.number("CORRAL_DRAFT_TOKENS", 4, minimum=0, maximum=16)
 THREADS = env.number("CORRAL_THREADS", 0, minimum=0, maximum=1024)
 LOAD_TIMEOUT_SECONDS = env.number("CORRAL_LOAD_TIMEOUT", 300, minimum=1)
 RUN_TTL_SECONDS = env.number("CORRAL_RUN_TTL", 3600, minimum=60)

@@ -22,7 +22,7 @@ Tokens = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens that one slot takes in this step, from position `start` on; `sample` asks for the last one's logits.
+    """Tokens that one slot takes in this step, from position `start` on; the logits of its last `sample` are wanted.
 
     A chunk of an image has a row of `embeddings` for each of its tokens, which then only name them. Nothing else is
     computed beside it. Unless it is `causal` its rows see one another. Where rows have more than one position each,
@@ -32,7 +32,7 @@ class Chunk:
     slot: int
     start: int
     tokens: Tokens
-    sample: bool
+    sample: int
     embeddings: NDArray[np.float32] | None = None
     causal: bool = True
     positions: NDArray[np.int32] | None = None
@@ -50,6 +50,8 @@ class Backend(Protocol):
     context: int  # what one slot holds
     slots: int
     batch: int  # most tokens of one decode
+    outputs: int  # most rows of logits of one decode; no fewer than slots
+    drafts: int  # most tokens that a sequence may guess in a step; 0 where what was wrong could not be forgotten
     can_trim: bool  # False for recurrent and hybrid models: a slot can be grown or cleared, nothing else
     can_shift: bool
     reach: int  # the position at which looking back at the tokens before it costs a token as much as all the rest
@@ -64,8 +66,8 @@ class Backend(Protocol):
         ...
 
     def sample(self, sampler: Any, row: int, mask: Mask | None = None) -> int:
-        """The next token from the row-th logits of the last decode, in the order of its chunks, among those that the
-        mask allows. Raises DecodeFailed."""
+        """The next token from the row-th logits of the last decode, in the order of its chunks and their tokens, among
+        those that the mask allows. Raises DecodeFailed."""
         ...
 
     def accept(self, sampler: Any, token: int) -> None:

@@ -68,7 +68,13 @@ class Engine:
         self._deliver_to = deliver
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._slots = Slots(backend)
-        self._scheduler = Scheduler(step_tokens=step_tokens, batch=backend.batch, reach=backend.reach)
+        self._scheduler = Scheduler(
+            step_tokens=step_tokens,
+            batch=backend.batch,
+            reach=backend.reach,
+            outputs=backend.outputs,
+            drafts=backend.drafts,
+        )
         self._compiler = Compiler(backend.tokenizer)
         self._preparing: dict[str, Sequence] = {}  # runs that wait for their images or their grammar
         self._events: list[Event] = []
@@ -228,25 +234,42 @@ class Engine:
     def _sample(self, plan: Ordered[Part]) -> None:
         row = 0
         for part in plan:
-            completes = part.completes
+            rows = part.rows
             part.slot.grow(part.length)
-            if completes:
-                self._advance(part.sequence, row)
-                row += 1
+            if rows:
+                self._advance(part, row)
+            row += rows
 
-    def _advance(self, sequence: Sequence, row: int) -> None:
+    def _advance(self, part: Part, row: int) -> None:
+        sequence = part.sequence
         if sequence.limit == 0:
             return self._end(sequence, "length")
+        problem = None
         try:
-            said, logprobs = self._say(sequence, row) if sequence.plain else self._say_bound(sequence, row)
+            self._say_all(part, row)
         except DecodeFailed as error:
-            return self._end(sequence, "error", Problem("internal", str(error)))
+            problem = Problem("internal", str(error))
         except Broken as error:
-            return self._end(sequence, "error", Problem("invalid", str(error)))
-        if said or logprobs:
-            self._events.append(Text(sequence.job.run, said, logprobs))
-        if sequence.reason:
-            self._end(sequence, sequence.reason)
+            problem = Problem("invalid", str(error))
+        if len(part.draft):
+            self._slots.drop_behind(part.slot)
+        if problem or sequence.reason:
+            self._end(sequence, "error" if problem else sequence.reason or "stop", problem)
+
+    def _say_all(self, part: Part, row: int) -> None:
+        """Sample a token, and go on for as long as the step has computed what was said."""
+        sequence, slot, draft = part.sequence, part.slot, part.draft
+        right, start = 0, slot.length
+        while True:
+            said, logprobs = (self._say if sequence.plain else self._say_bound)(sequence, row + right)
+            if said or logprobs:
+                self._events.append(Text(sequence.job.run, said, logprobs))
+            before = right
+            while right < len(draft) and slot.length < sequence.count and draft[right] == sequence.tokens[slot.length]:
+                slot.grow(1)
+                right += 1
+            if sequence.reason or right == before or slot.length < sequence.count:
+                return sequence.drafter.learn(sequence.tokens[start : sequence.count])
 
     def _say(self, sequence: Sequence, row: int) -> Said:
         token = self._backend.sample(sequence.sampler, row)

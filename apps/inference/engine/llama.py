@@ -19,7 +19,7 @@ from apps.inference.engine.backend import Chunk, DecodeFailed, NoRoom, Tokens
 from apps.inference.engine.lib import held, held_logits, opened
 from apps.inference.engine.lib import lib as api
 from apps.inference.engine.lib import log_to as log_to
-from apps.inference.engine.loading import Load
+from apps.inference.engine.loading import Load, outputs
 from apps.inference.engine.loading import LoadFailed as LoadFailed
 from apps.inference.engine.logprobs import Logprob, weigh
 from apps.inference.engine.matching import Mask
@@ -65,9 +65,8 @@ class Batch:
             self._position[at:end] = np.arange(chunk.start, chunk.start + end - at)
             self._slot[at:end] = chunk.slot
             self._wanted[at:end] = 0
-            if chunk.sample:
-                self._wanted[end - 1] = 1
-                self.rows.append(end - 1)
+            self._wanted[end - chunk.sample : end] = 1
+            self.rows.extend(range(end - chunk.sample, end))
             at = end
         self.native.n_tokens = at
 
@@ -106,6 +105,8 @@ class Llama:
         self.batch = api.llama_n_batch(self._context)
         recurrent = api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
         self.can_trim = not recurrent
+        self.drafts = load.drafts if self.can_trim else 0
+        self.outputs = outputs(self.slots, drafts=load.drafts)
         self.can_shift = bool(api.llama_memory_can_shift(self._memory)) and not recurrent
         self.shares_cells = load.kv_unified
         self.reach = _reach(self._model, vocabulary=self._size)
@@ -288,8 +289,8 @@ def _open_context(model: Any, load: Load, *, context: int) -> Any:
     params.n_ctx = context * load.slots
     params.n_seq_max = load.slots
     params.n_batch = params.n_ubatch = min(load.batch, params.n_ctx)
-    # A slot samples at most one token a step. Room for the logits of a whole batch is 300 MB with a large vocabulary.
-    params.n_outputs_max = load.slots
+    # Room for the logits of a whole batch would be 300 MB with a large vocabulary.
+    params.n_outputs_max = outputs(load.slots, drafts=load.drafts)
     params.n_threads = params.n_threads_batch = threads(load)
     params.type_k = params.type_v = KV_TYPES[load.kv_type]
     params.kv_unified = load.kv_unified

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Flash = Literal["auto", "on", "off"]
+DRAFTS = 4  # tokens that a sequence may guess in a step, unless a setting says otherwise
 PARKED_SHARE = 8  # idle caches outside of llama.cpp's memory take at most this part of what it holds (see slots.py)
 
 
@@ -23,7 +24,7 @@ class Adapter:
 class Load:
     """`file` is an open descriptor of the GGUF, which the load closes: by then the process may have lost the right to
     reach its path. So is `projector`, for a model that has one (see projector.beside). `context` is in tokens per slot.
-    None, 0 and negative `gpu_layers` leave the choice to llama.cpp."""
+    None, 0 and negative `gpu_layers` leave the choice to llama.cpp. `drafts` are tokens of a sequence in a step."""
 
     file: int
     context: int
@@ -39,3 +40,9 @@ class Load:
     flash: Flash = "auto"
     adapters: tuple[Adapter, ...] = ()
     projector: int | None = None
+    drafts: int = DRAFTS
+
+
+def outputs(slots: int, *, drafts: int) -> int:
+    """Rows of logits that a step may have: a token for each slot, and as many guesses (drafting.py)."""
+    return max(2 * slots, 1 + drafts) if drafts else slots

@@ -4,16 +4,20 @@ A step has a token budget while a stream is running, so that no stream waits lon
 sequence takes one token, and prompts take what is left: the fewer the deeper they are, as a token costs more the more
 it has before it, and the streams wait for the time, not the tokens. With no stream running, prompts may fill the whole
 batch.
-A stream that its grammar leaves no choice for some tokens takes them all in one step.
+A stream that its grammar leaves no choice for some tokens takes them all in one step. While no prompt is computed,
+streams guess what they will say next, and the guesses are computed too (drafting.py).
 An image has a batch of its own behind the step's, no larger than a step unless its rows must come all at once.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from apps.inference.engine.backend import Chunk
+import numpy as np
+
+from apps.inference.engine.backend import Chunk, Tokens
+from apps.inference.engine.drafting import NOTHING, choose
 from apps.inference.engine.sequence import Sequence
 from apps.inference.engine.slots import Slot
 from apps.inference.engine.vision import Picture
@@ -25,35 +29,43 @@ EVEN = 1024  # where a prompt is that deep, a step has just the tokens it is set
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One sequence's share of a step."""
+    """One sequence's share of a step. A `draft` is computed behind what completes it."""
 
     sequence: Sequence
     slot: Slot
     length: int
     picture: Picture | None = None
+    draft: Tokens = field(default_factory=lambda: NOTHING)
 
     @property
     def completes(self) -> bool:
         """Whether nothing of the sequence is left to compute after it, so that its next token can be sampled."""
         return self.length == self.slot.remaining
 
+    @property
+    def rows(self) -> int:
+        """How many of its tokens' logits are sampled from."""
+        return 1 + len(self.draft) if self.completes else 0
+
     def chunk(self) -> Chunk:
         at, sequence, picture = self.slot.length, self.sequence, self.picture
         tokens, start = sequence.tokens[at : at + self.length], sequence.position(at)
         if picture is None:
-            return Chunk(self.slot.index, start, tokens, self.completes)
+            return Chunk(self.slot.index, start, np.concatenate([tokens, self.draft]), self.rows)
         rows = picture.part(at, self.length)
         positions = picture.positions(at, self.length, begin=sequence.position(picture.start))
-        return Chunk(self.slot.index, start, tokens, self.completes, rows, picture.rows.causal, positions)
+        return Chunk(self.slot.index, start, tokens, self.rows, rows, picture.rows.causal, positions)
 
 
 class Scheduler:
     """Waiting sequences have no slot; held ones have a slot and wait for a prefix; running ones compute."""
 
-    def __init__(self, *, step_tokens: int, batch: int, reach: int) -> None:
+    def __init__(self, *, step_tokens: int, batch: int, reach: int, outputs: int, drafts: int) -> None:
         self._step_tokens = max(1, min(step_tokens, batch))
         self._batch = batch
         self._reach = reach
+        self._outputs = outputs
+        self._drafts = drafts
         self.waiting: deque[Sequence] = deque()
         self.held: list[Slot] = []
         self.running: list[Slot] = []
@@ -87,10 +99,24 @@ class Scheduler:
         taken = [slot.readable for slot in streams]
         if sum(taken) > self._batch:
             taken = divide(self._batch, taken)
+        if not prompts:
+            return self._with_drafts([*zip(streams, taken, strict=True)])
         depth = max((slot.length for slot in prompts), default=0)
         shares = divide(self._room(sum(taken), depth), [slot.readable for slot in prompts])
         pairs = [*zip(streams, taken, strict=True), *zip(prompts, shares, strict=True)]
         return [Part(slot.owner, slot, length) for slot, length in pairs if slot.owner and length]
+
+    def _with_drafts(self, streams: Ordered[tuple[Slot, int]]) -> list[Part]:
+        """Streams alone may have their guesses computed too."""
+        parts = [Part(slot.owner, slot, length) for slot, length in streams if slot.owner and length]
+        if not self._drafts:
+            return parts
+        rows = sum(part.length for part in parts)
+        guesses = [part.sequence.guess(self._drafts if part.completes else 0) for part in parts]
+        room = min(self._outputs - len(parts), self._batch - rows)
+        lengths = choose([odds for _, odds in guesses], rows=rows, most=room)
+        chosen = zip(parts, guesses, lengths, strict=True)
+        return [replace(part, draft=tokens[:length]) if length else part for part, (tokens, _), length in chosen]
 
     def look(self) -> Part | None:
         """What is to be computed of the oldest prompt that has come to a picture."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from apps.inference.engine.backend import Tokens
 from apps.inference.engine.detokenize import TextStream
+from apps.inference.engine.drafting import Drafter
 from apps.inference.engine.grammar import Grammar
 from apps.inference.engine.logprobs import Ledger, Logprob
 from apps.inference.engine.matching import Constraint
@@ -84,6 +85,7 @@ class Sequence:
         self.output: list[int] = []
         self.sampled = 0
         self.text = TextStream(job.limits.stop)
+        self.drafter = Drafter()
         self.times = Times()
         self.sampler: Any = None
         self.reason: EndReason | None = None
@@ -148,6 +150,10 @@ class Sequence:
     def room(self) -> int:
         """Tokens that may be added before the next step without more than its context holds."""
         return self.context - self.count
+
+    def guess(self, most: int) -> tuple[Tokens, list[float]]:
+        """See Drafter. No more than it may still say or hold."""
+        return self.drafter.guess(self.tokens[: self.count], most=min(most, self.room, self.limit - self.sampled - 1))
 
     def release(self, text: str) -> tuple[Logprob, ...]:
         return self.ledger.release(text) if self.ledger else ()

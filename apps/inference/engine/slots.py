@@ -178,6 +178,11 @@ class Slots:
         self._backend.clear(slot.index)
         slot.forget(0)
 
+    def drop_behind(self, slot: Slot) -> None:
+        """Forget what was computed behind what the slot counts: guesses that did not come true."""
+        if not self._backend.trim(slot.index, _position(slot, slot.length)):
+            self.clear(slot)
+
     def drop_idle(self) -> bool:
         """Clear the free slot that was used longest ago; False when none holds anything."""
         idle = [slot for slot in self.all if slot.owner is None and slot.length and slot.parked is None]

@@ -1,7 +1,7 @@
 """What the worker and the runner say to each other: JSON, one object a line, and images as they are.
 
 In, on standard input; the first line is the load:
-    {"do": "load", "replica", "model_path", "slots", "context": tokens per slot, "step_tokens",
+    {"do": "load", "replica", "model_path", "slots", "context": tokens per slot, "step_tokens", "draft_tokens",
      "options": {"num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "tensor_split"},
      "kv_type": "f16", "kv_unified": true, "flash": "auto", "redis_url", "shared_user": uid or null,
      "adapters": [{"path", "scale"}], "projectors": [path, …], of which the first is used,
@@ -127,6 +127,7 @@ def load(data: dict[str, Any], *, file: int, adapters: Sequence[Adapter] = (), p
         flash=data.get("flash") or Load.flash,
         adapters=tuple(adapters),
         projector=projector,
+        drafts=data.get("draft_tokens", Load.drafts),
     )
 
 
