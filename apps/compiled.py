@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import psycopg
@@ -103,6 +103,22 @@ def instance(model: type[Row], values: Sequence[Any]) -> Row:
     return model.from_db("default", columns(model), values)
 
 
+def insert(row: models.Model) -> None:
+    """As `row.save(force_insert=True)`, for a model without a base of its own, signals, and values that the database
+    makes."""
+    fields = row._meta.concrete_fields
+    bound = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
+    together(Question(_insertion(type(row)), bound))
+    row._state.adding, row._state.db = False, connection.alias
+
+
+@cache
+def _insertion(model: type[models.Model]) -> str:
+    places = ", ".join(["%s"] * len(model._meta.concrete_fields))
+    return f"INSERT INTO {model._meta.db_table} ({returning(model)}) VALUES ({places}) RETURNING 1"
+
+
+@cache
 def returning(model: type[models.Model]) -> str:
     """All columns of a model, for the RETURNING of a statement written by hand."""
     return ", ".join(connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields)

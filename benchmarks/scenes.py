@@ -18,6 +18,7 @@ STREAMS = 8
 LENGTH = 128
 AGAIN = 3  # how often a scene of a single answer asks: what it measures is small, and the machine is never quite quiet
 TOGETHER = "eight users of one SYSTEM"
+BEGINNINGS = ("Please", "Now", "Quickly", "Kindly", "First", "Then", "Just", "Also")
 TURNS = 200
 SENTENCES, SENTENCE_TOKENS = 256, 30
 PEOPLE: Schema = {
@@ -96,7 +97,9 @@ class Shared:
     prepare: Callable[[AnyPeer, str], Awaitable[str]]
 
     async def ask(self, peer: AnyPeer, text: str, model: str, i: int) -> Answer:
-        question = [user(f"Question {i}: name the {i}th thing.")]
+        """No two questions begin alike: only the SYSTEM is shared. Corral reuses what a user wrote for nobody else; the
+        peer would skip what the questions have in common."""
+        question = [user(f"{BEGINNINGS[i]} name the {i}th thing.")]
         messages = question if model else [system(text), *question]
         return await peer.chat(messages, tokens=4, user=i, model=model)
 

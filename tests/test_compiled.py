@@ -1,11 +1,11 @@
 """apps/compiled.py: what is compiled once answers like the query set it was made of."""
 
 import pytest
-from django.db import DataError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
-from apps.compiled import Compiled, Question, returned, returning, together
+from apps.compiled import Compiled, Question, insert, returned, returning, together
 from apps.inference.models import Run
 from tests import factories
 
@@ -51,6 +51,23 @@ def test_a_question_that_fails_among_others_raises_what_it_raises_alone() -> Non
         with pytest.raises(DataError, match="division by zero"), transaction.atomic():
             together(*questions)
     assert together(Question("SELECT 1")) == [[(1,)]]
+
+
+@pytest.mark.django_db
+def test_a_row_that_is_inserted_is_the_one_that_would_be_saved() -> None:
+    kind = {"kind": "chat", "model": "m", "version": "v", "weights": "w", "context": 64, "request": 'a "b" %s'}
+    run = Run(
+        user=factories.user("alice"), options={"num_thread": 2}, sizing={"a": [1.5, None]}, keep_alive=2.5, **kind
+    )
+    insert(run)
+    found = Run.objects.get(pk=run.pk)
+    fields = [field.attname for field in Run._meta.concrete_fields]
+    assert [getattr(found, name) for name in fields] == [getattr(run, name) for name in fields]
+    run.model = "n"
+    run.save()  # an update: it is known to be stored
+    assert Run.objects.get(pk=run.pk).model == "n"
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(run)
 
 
 @pytest.mark.django_db

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from apps.compiled import Compiled, Question, Rows, columns, instance, together
+from apps.compiled import Compiled, Question, Rows, columns, insert, instance, together
 from apps.inference import keepalive, sizing
 from apps.inference.models import ACTIVE, LEASE, Replica, ReplicaState, Run, RunState, Worker
 
@@ -62,7 +62,7 @@ def admit(new: Run | None = None) -> Outcome:
     waiting += [new] if new else []
     outcome = _Board(taken, _replicas(present)).admit(waiting) if waiting else Outcome()
     if new:
-        new.save(force_insert=True)
+        insert(new)
     return outcome
 
 

@@ -218,6 +218,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "ack_emulation": False,  # a knock lost with its worker is repeated from the rows in seconds, garbage in an hour
 }
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND_THREAD_SAFE = True  # there is none; else each request's thread would make its own
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "registry"
