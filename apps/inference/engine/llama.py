@@ -105,7 +105,8 @@ class Llama:
         self.batch = api.llama_n_batch(self._context)
         recurrent = api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
         self.can_trim = not recurrent
-        self.drafts = load.drafts if self.can_trim else 0
+        # In a split cache sequences that take unequal numbers of tokens are computed one after the other.
+        self.drafts = load.drafts if self.can_trim and (load.kv_unified or load.slots == 1) else 0
         self.outputs = outputs(self.slots, drafts=load.drafts)
         self.can_shift = bool(api.llama_memory_can_shift(self._memory)) and not recurrent
         self.shares_cells = load.kv_unified
