@@ -1,7 +1,9 @@
 """Guesses at what comes next: they change how many steps an answer takes, and nothing else."""
 
+import os
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from apps.inference.engine import drafting, llama
 from apps.inference.engine.drafting import Drafter, look_back
 from apps.inference.engine.grammar import Grammar
-from apps.inference.engine.loading import outputs
+from apps.inference.engine.loading import Load, outputs
 from tests.fakes import ANSWER, END, FakeBackend, say
+from tests.inference.engine import tiny
 from tests.inference.engine.conftest import Bench
 from tests.inference.engine.sighted import Recorder
 
@@ -236,3 +239,22 @@ def test_the_real_model_counts_on_in_fewer_steps(model: llama.Llama, monkeypatch
         steps.append(len(recorder.chunks))
     assert said[0] == said[1] and "16, 17, 18" in said[0]
     assert steps[0] == 40 and steps[1] < 32
+
+
+@pytest.mark.parametrize(
+    ("load", "drafts"),
+    [
+        ({"slots": 2}, 4),
+        ({"slots": 2, "drafts": 0}, 0),
+        ({"slots": 2, "kv_unified": False}, 0),  # unequal sequences would be computed one after the other
+        ({"slots": 1, "kv_unified": False}, 4),
+    ],
+)
+def test_guesses_are_made_where_they_may_pay(load: dict[str, Any], drafts: int, tmp_path: Path) -> None:
+    llama.log_to(lambda level, text: None)
+    file = os.open(tiny.write_model(tmp_path / "model.gguf", kind="llama"), os.O_RDONLY)
+    made = llama.Llama(Load(file, context=64, threads=1, gpu_layers=0, **load), progress=lambda fraction: None)
+    assert (made.drafts, made.outputs) == (drafts, outputs(load["slots"], drafts=load.get("drafts", 4)))
+    bench = Bench(made)
+    bench.run("a", [1, *range(3, 9)] * 4, num_predict=20)
+    assert bench.ends["a"].output_tokens == 20
