@@ -253,8 +253,10 @@ class Engine:
             problem = Problem("invalid", str(error))
         if len(part.draft):
             self._slots.drop_behind(part.slot)
-        if problem or sequence.reason:
-            self._end(sequence, "error" if problem else sequence.reason or "stop", problem)
+        if problem:
+            self._end(sequence, "error", problem)
+        elif sequence.reason:
+            self._end(sequence, sequence.reason)
 
     def _say_all(self, part: Part, row: int) -> None:
         """Sample a token, and go on for as long as the step has computed what was said."""
