@@ -21,6 +21,7 @@ from apps.inference.models import ACTIVE, LEASE, Replica, ReplicaState, Run, Run
 
 LOCK = 0x0C0_44A1  # the advisory lock of placement; any constant that nothing else uses
 START_GRACE = timedelta(seconds=10)
+REMEMBERED = 16  # a user's last runs that are asked where they were
 # Asked by every request, so compiled once.
 _LOCK = Question("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 _OPEN = Compiled(lambda: Run.objects.open().values_list("state", "replica_id", "user_id"))
@@ -124,6 +125,8 @@ class _Board:
         return self.outcome
 
     def find_slot(self, run: Run) -> Replica | None:
+        """The replica that takes the run: one that is ready, and the least loaded. Where the user's last run was lies
+        what theirs have in common, so that one may have a run more; among equals the smallest context goes first."""
         usable = [
             replica
             for replica in self.replicas
@@ -131,7 +134,15 @@ class _Board:
             and fits(replica, run)
             and self.load_of(replica) < replica.slots
         ]
-        return min(usable, key=lambda r: (r.state != ReplicaState.READY, self.load_of(r)), default=None)
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        home = _home(run, usable)
+
+        def cost(replica: Replica) -> tuple[bool, int, bool, int, Any]:
+            away = replica is not home
+            return replica.state != ReplicaState.READY, self.load_of(replica) + away, away, replica.context, replica.pk
+
+        return min(usable, key=cost)
 
     def seat(self, run: Run, replica: Replica) -> None:
         self._count(replica.pk, run.user_id)
@@ -220,6 +231,13 @@ class _Board:
         self.replicas.append(replica)
         self.outcome.reconcile.add(worker.queue)
         return replica
+
+
+def _home(run: Run, usable: list[Replica]) -> Replica | None:
+    """The one of these that the user's newest runs were on, if any of their last few was."""
+    last = Run.objects.filter(user=run.user_id).exclude(pk=run.pk).order_by("-created_at")
+    known = {replica.pk: replica for replica in usable}
+    return next((known[pk] for pk in last.values_list("replica_id", flat=True)[:REMEMBERED] if pk in known), None)
 
 
 def _least_wanted(replica: Replica) -> tuple[bool, Any]:

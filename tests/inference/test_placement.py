@@ -121,6 +121,33 @@ def test_the_user_with_the_fewest_runs_under_way_goes_next(alice: User, bob: Use
     assert [state(run) for run in (*greedy, late)] == ["admitted", "queued", "queued", "queued", "admitted"]
 
 
+def test_a_users_runs_go_where_their_last_one_was(alice: User, bob: User, worker: Worker) -> None:
+    made = [ask(alice, context=context) for context in (4096, 8192)]
+    admit()
+    small, large = [ready(Replica.objects.get(context=context)) for context in (4096, 8192)]
+    for run in made:
+        end(run)
+    Run.objects.filter(pk=made[1].pk).update(user=bob)
+    for user, replica in ((alice, small), (alice, small), (bob, large), (bob, large)):
+        run = ask(user)
+        admit()
+        assert state(run) == RunState.ADMITTED and run.replica == replica
+        end(run)
+        replica.save()  # as what ends a run does: the database lists it last from now on
+
+
+def test_the_replica_of_a_users_last_run_may_have_one_run_more_than_another(alice: User, worker: Worker) -> None:
+    Replica.objects.bulk_create(
+        [Replica(worker=worker, weights=A, context=context, slots=8, need_bytes=1, keep_alive=60, state="ready")
+         for context in (4096, 8192)]
+    )  # fmt: skip
+    small, large = Replica.objects.order_by("context")
+    end(ask(alice, replica=large))
+    runs = [ask(alice) for _ in range(4)]
+    admit()
+    assert [state(run) and run.replica for run in runs] == [large, large, small, small]
+
+
 def test_a_smaller_context_is_served_by_what_is_loaded_and_a_larger_one_gets_a_replica_of_its_own(
     alice: User, worker: Worker
 ) -> None:
