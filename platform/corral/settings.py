@@ -192,7 +192,7 @@ KV_CACHE_TYPE = env.text(
     choices=("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"),
 )  # fmt: skip
 KV_UNIFIED = env.flag("CORRAL_KV_UNIFIED", True)
-STEP_TOKENS = env.number("CORRAL_STEP_TOKENS", 120, minimum=16, maximum=8192)
+STEP_TOKENS = env.number("CORRAL_STEP_TOKENS", 128, minimum=16, maximum=8192)
 DRAFT_TOKENS = env.number("CORRAL_DRAFT_TOKENS", 4, minimum=0, maximum=16)
 THREADS = env.number("CORRAL_THREADS", 0, minimum=0, maximum=1024)
 LOAD_TIMEOUT_SECONDS = env.number("CORRAL_LOAD_TIMEOUT", 300, minimum=1)

@@ -1,11 +1,14 @@
 """The admin pages' files, and the order of what stands around every view."""
 
+import pytest
 from asgiref.sync import async_to_sync
 from corral.static import StaticFiles
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
+
+pytestmark = pytest.mark.django_db  # a response that is closed looks after the connections that earlier tests left
 
 
 async def view(request: HttpRequest) -> HttpResponse:

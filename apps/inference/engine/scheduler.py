@@ -1,9 +1,9 @@
 """Who computes what in the next step. Pure policy; nothing is computed or moved here.
 
 A step has a token budget while a stream is running, so that no stream waits long for its next token: every running
-sequence takes one token, and prompts take what is left: the fewer the deeper they are, as a token costs more the more
-it has before it, and the streams wait for the time, not the tokens. With no stream running, prompts may fill the whole
-batch.
+sequence takes one token, and prompts take what is left. Deep in a prompt a token costs more, as it has more before it,
+and the streams wait for the time, not the tokens: from EVEN on a step has fewer. With no stream running, prompts may
+fill the whole batch.
 A stream that its grammar leaves no choice for some tokens takes them all in one step. While no prompt is computed,
 streams guess what they will say next, and the guesses are computed too (drafting.py).
 An image has a batch of its own behind the step's, no larger than a step unless its rows must come all at once.
@@ -24,7 +24,7 @@ from apps.inference.engine.vision import Picture
 
 FORCED = 32  # tokens that one stream may take in a step without having been asked
 TILE = 4  # llama.cpp computes tokens by fours on a CPU: a step that is no multiple of it is 3 % slower
-EVEN = 1024  # where a prompt is that deep, a step has just the tokens it is set to
+EVEN = 2048  # how deep a prompt may be for its steps to have all the tokens they are set to
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Scheduler:
         quarter of the step and never starve."""
         if not taken:
             return self._batch
-        budget = self._step_tokens * (self._reach + EVEN) // (self._reach + depth)
+        budget = self._step_tokens * (self._reach + EVEN) // (self._reach + max(depth, EVEN))
         budget -= budget % TILE if budget > TILE else 0
         return min(max(budget - taken, self._step_tokens // 4), max(0, self._batch - taken))
 

@@ -44,7 +44,7 @@ from apps.inference.parsing import Reply, markers
 from apps.inference.runner.embedding import EmbedJob
 from apps.inference.types import Limits, Sampling
 
-STEP_TOKENS = 120
+STEP_TOKENS = 128
 
 
 @dataclass(frozen=True)
