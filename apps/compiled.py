@@ -106,22 +106,50 @@ def instance(model: type[Row], values: Sequence[Any]) -> Row:
 def insert(row: models.Model) -> None:
     """As `row.save(force_insert=True)`, for a model without a base of its own, signals, and values that the database
     makes."""
-    fields = row._meta.concrete_fields
-    bound = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    together(Question(_insertion(type(row)), bound))
+    together(insertion(row))
     row._state.adding, row._state.db = False, connection.alias
+
+
+def insertion(row: models.Model) -> Question:
+    """The INSERT of `insert`, for `together`. A number that the database counts up is left to it and not told."""
+    return Question(_insertion(type(row)), [_value(row, field, add=True) for field in _given(type(row))])
+
+
+def updating(row: models.Model, *names: str) -> Question:
+    """The UPDATE of `row.save(update_fields=names)`, for `together`; without signals."""
+    fields = [row._meta.get_field(name) for name in names]
+    return Question(_updating(type(row), names), [*(_value(row, field, add=False) for field in fields), row.pk])
+
+
+def _value(row: models.Model, field: Any, *, add: bool) -> Any:
+    return field.get_db_prep_save(field.pre_save(row, add=add), connection)
+
+
+def _given(model: type[models.Model]) -> list[models.Field[Any, Any]]:
+    return [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
 
 
 @cache
 def _insertion(model: type[models.Model]) -> str:
-    places = ", ".join(["%s"] * len(model._meta.concrete_fields))
-    return f"INSERT INTO {model._meta.db_table} ({returning(model)}) VALUES ({places}) RETURNING 1"
+    names = [_column(field) for field in _given(model)]
+    places = ", ".join(["%s"] * len(names))
+    return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({places}) RETURNING 1"
+
+
+@cache
+def _updating(model: type[models.Model], names: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{_column(model._meta.get_field(name))} = %s" for name in names)
+    return f"UPDATE {model._meta.db_table} SET {changes} WHERE {_column(model._meta.pk)} = %s RETURNING 1"
+
+
+def _column(field: Any) -> str:
+    return connection.ops.quote_name(str(field.column))
 
 
 @cache
 def returning(model: type[models.Model]) -> str:
     """All columns of a model, for the RETURNING of a statement written by hand."""
-    return ", ".join(connection.ops.quote_name(str(field.column)) for field in model._meta.concrete_fields)
+    return ", ".join(_column(field) for field in model._meta.concrete_fields)
 
 
 def returned(model: type[Row], values: Sequence[Any]) -> Row:

@@ -50,6 +50,7 @@ class Agent:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._clerk = Clerk("clerk")
+        self._told: list[str] = []  # runs whose last entry is written, which their rows do not say yet; the clerk's own
         self._worker_id = 0
 
     # --- life -------------------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ class Agent:
                     "heartbeat_at": timezone.now(),
                 },
             )
-            left = list(Run.objects.active().filter(replica__worker=worker).select_related("user"))
+            left = list(Run.objects.active().filter(replica__worker=worker))
             placement.mark_gone(worker.replicas.present(), why="its worker was restarted")
         self._worker_id = worker.pk
         endings.reap(left)
@@ -85,6 +86,7 @@ class Agent:
         self._wake.set()
         for host in list(self.hosts.values()):
             host.stop()
+        self._clerk.later(self._note_told)
         self._clerk.later(self._write_stopped)
         self._clerk.close(timeout=5)
 
@@ -193,6 +195,8 @@ class Agent:
             log.error("worker_replaced", worker=self.name)
             os.kill(os.getpid(), signal.SIGTERM)  # another process took this name: two must never host the same rows
             return
+        if self._told:
+            self._clerk.later(self._note_told)
         for host in list(self.hosts.values()):
             host.check_load(patience=settings.LOAD_TIMEOUT_SECONDS)
             host.renew_login()
@@ -237,7 +241,16 @@ class Agent:
     def ended(self, host: Host, seat: Seat, end: RunEnd, problem: Problem | None) -> None:
         finish = functools.partial(endings.finish, seat.run_id, attempt=seat.attempt, end=end, problem=problem)
         self._clerk.later(finish)
-        self._clerk.later(functools.partial(endings.tell, seat.run_id, fence=seat.fence, end=end, problem=problem))
+        self._clerk.later(functools.partial(self._tell, seat, end, problem))
+
+    def _tell(self, seat: Seat, end: RunEnd, problem: Problem | None) -> None:
+        endings.tell(seat.run_id, fence=seat.fence, end=end, problem=problem)
+        self._told.append(seat.run_id)
+
+    def _note_told(self) -> None:
+        """With every heartbeat for all runs at once: it is only for upkeep, and no request should wait for it."""
+        endings.note_told(self._told)
+        self._told.clear()
 
     def gone(self, host: Host, why: str) -> None:
         log.info("replica_gone", replica=host.replica_id, model=host.load["model"], why=why)
@@ -249,7 +262,7 @@ class Agent:
         with transaction.atomic():
             placement.lock()
             placement.mark_gone(Replica.objects.filter(pk=replica_id), why=why)
-            left = list(Run.objects.filter(replica_id=replica_id, state=RunState.ADMITTED).select_related("user"))
+            left = list(Run.objects.filter(replica_id=replica_id, state=RunState.ADMITTED))
         endings.reap(left)
         admit()
         self._wake.set()

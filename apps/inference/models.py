@@ -21,9 +21,6 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def live(self) -> "WorkerQuerySet":
         return self.filter(heartbeat_at__gt=timezone.now() - LEASE)
 
-    def dead(self) -> "WorkerQuerySet":
-        return self.filter(heartbeat_at__lte=timezone.now() - LEASE)
-
 
 class Worker(models.Model):
     """A Celery worker that hosts runners. `incarnation` changes with every start of its process."""

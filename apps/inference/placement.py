@@ -5,17 +5,19 @@ what is to be published after the commit: nothing that waits is ever in a task q
 """
 
 import json
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from apps.compiled import Compiled, Question, Rows, columns, insert, instance, together
+from apps.compiled import Compiled, Question, Rows, columns, insert, instance, together, updating
 from apps.inference import keepalive, sizing
 from apps.inference.models import ACTIVE, LEASE, Replica, ReplicaState, Run, RunState, Worker
 
@@ -53,18 +55,17 @@ def admit(new: Run | None = None) -> Outcome:
 
     `new` is a run that is not stored yet: it takes part, and is stored as what became of it.
     """
-    _, taken, present = together(_LOCK, _OPEN.ask(), _PRESENT.ask(alive=timezone.now() - LEASE))
-    somebody_waits = any(state == RunState.QUEUED for state, _, _ in taken)
-    waiting = (
-        list(Run.objects.queued().order_by("created_at").defer("request")[: settings.MAX_QUEUE])
-        if somebody_waits
-        else []
-    )
-    waiting += [new] if new else []
-    outcome = _Board(taken, _replicas(present)).admit(waiting) if waiting else Outcome()
+    board, _ = look()
+    outcome = board.admit(new)
     if new:
         insert(new)
     return outcome
+
+
+def look(*first: Question) -> tuple["Board", list[Rows]]:
+    """Takes the lock, asks `first`, and looks at the house as that left it: one round trip. Inside a transaction."""
+    _, *answers, taken, present = together(_LOCK, *first, _OPEN.ask(), _PRESENT.ask(alive=timezone.now() - LEASE))
+    return Board(taken, present), answers
 
 
 def fits(replica: Replica, run: Run) -> bool:
@@ -74,27 +75,35 @@ def fits(replica: Replica, run: Run) -> bool:
     return all(replica.options.get(name) == value for name, value in run.options.items())
 
 
-def _replicas(rows: Rows) -> list[Replica]:
-    """The replicas of live workers, with their workers."""
-    width, replicas = len(columns(Replica)), []
-    for row in rows:
-        replica = instance(Replica, row[:width])
-        replica.worker = instance(Worker, row[width:])
-        replicas.append(replica)
-    return replicas
+class Board:
+    """The state of the house as one transaction sees it: the rows of `_OPEN` and of `_PRESENT`."""
 
-
-class _Board:
-    """The state of the house as one transaction sees it. `taken`: state, replica and user of all open runs."""
-
-    def __init__(self, taken: Iterable[Sequence[Any]], replicas: list[Replica]) -> None:
-        self.replicas = replicas
+    def __init__(self, taken: Rows, present: Rows) -> None:
+        self._present = present
         self.users_of: dict[Any, Counter[int]] = {}
         self.active: Counter[int] = Counter()
+        self.somebody_waits = False
         for state, replica_id, user_id in taken:
             if state in ACTIVE:
                 self._count(replica_id, user_id)
+            else:
+                self.somebody_waits = True
         self.outcome = Outcome()
+
+    @cached_property
+    def replicas(self) -> list[Replica]:
+        """Those of live workers, with their workers."""
+        width, replicas = len(columns(Replica)), []
+        for row in self._present:
+            replica = instance(Replica, row[:width])
+            replica.worker = instance(Worker, row[width:])
+            replicas.append(replica)
+        return replicas
+
+    def replica(self, replica_id: uuid.UUID) -> Replica | None:
+        """One that holds memory, also where its worker has not been heard of for a while."""
+        here = next((replica for replica in self.replicas if replica.pk == replica_id), None)
+        return here or Replica.objects.present().select_related("worker").filter(pk=replica_id).first()
 
     @cached_property
     def workers(self) -> dict[int, Worker]:
@@ -108,8 +117,9 @@ class _Board:
     def load_of(self, replica: Replica) -> int:
         return sum(self.users_of.get(replica.pk, {}).values())
 
-    def admit(self, waiting: list[Run]) -> Outcome:
+    def admit(self, new: Run | None = None) -> Outcome:
         """Fair turns: the user with the fewest runs under way goes next; among equals, who asked first."""
+        waiting = self.waiting() + ([new] if new else [])
         hopeless: set[tuple[Any, ...]] = set()
         while waiting:
             run = min(waiting, key=lambda run: (self.active[run.user_id], run.created_at))
@@ -123,6 +133,11 @@ class _Board:
                 continue
             self.seat(run, replica)
         return self.outcome
+
+    def waiting(self) -> list[Run]:
+        if not self.somebody_waits:
+            return []
+        return list(Run.objects.queued().order_by("created_at").defer("request")[: settings.MAX_QUEUE])
 
     def find_slot(self, run: Run) -> Replica | None:
         """The replica that takes the run: one that is ready, and the least loaded. Where the user's last run was lies
@@ -151,6 +166,17 @@ class _Board:
         if not run._state.adding:
             run.save(update_fields=["state", "replica", "admitted_at", "attempt"])
         self.outcome.hand_overs.append((replica.worker.queue, str(run.pk), run.attempt))
+
+    def renewal(self, replica: Replica, *, keep_alive: float | None) -> Question:
+        """After a run: its keep-alive becomes the replica's, and the timer starts when the last run has ended."""
+        now, idle = timezone.now(), not self.load_of(replica)
+        if keep_alive is not None:
+            replica.keep_alive = keep_alive
+        replica.last_used_at = now
+        replica.expires_at = keepalive.expiry(now, replica.keep_alive) if idle and replica.keep_alive >= 0 else None
+        if idle and (replica.keep_alive == 0 or replica.state == ReplicaState.DRAINING):
+            replica.state = ReplicaState.UNLOADING
+        return updating(replica, "keep_alive", "last_used_at", "expires_at", "state")
 
     # --- room -------------------------------------------------------------------------------------------------
 
@@ -257,25 +283,17 @@ def can_ever_fit(run: Run) -> bool:
 # --- the life of a replica ------------------------------------------------------------------------------------------
 
 
-def renew(replica: Replica, *, keep_alive: float | None) -> None:
-    """After a run: its keep-alive becomes the replica's, and the timer starts when the last run has ended."""
-    now = timezone.now()
-    if keep_alive is not None:
-        replica.keep_alive = keep_alive
-    idle = not replica.runs.filter(state__in=ACTIVE).exists()
-    replica.last_used_at = now
-    replica.expires_at = keepalive.expiry(now, replica.keep_alive) if idle and replica.keep_alive >= 0 else None
-    if idle and (replica.keep_alive == 0 or replica.state == ReplicaState.DRAINING):
-        replica.state = ReplicaState.UNLOADING
-    replica.save(update_fields=["keep_alive", "last_used_at", "expires_at", "state"])
+def over(before: datetime) -> QuerySet[Replica]:
+    """Idle replicas whose time was up, and drained ones."""
+    idle = Replica.objects.loaded().exclude(runs__state__in=ACTIVE)
+    return idle.filter(Q(state=ReplicaState.DRAINING) | Q(expires_at__lte=before))
 
 
 def expire() -> list[Replica]:
-    """Marks idle replicas whose time is up, and drained ones, to be unloaded. Call under the lock."""
-    idle = Replica.objects.loaded().exclude(runs__state__in=ACTIVE).select_related("worker")
-    over = [r for r in idle if r.state == ReplicaState.DRAINING or (r.expires_at and r.expires_at <= timezone.now())]
-    Replica.objects.filter(pk__in=[replica.pk for replica in over]).update(state=ReplicaState.UNLOADING)
-    return over
+    """Marks those that are over to be unloaded. Call under the lock."""
+    expired = list(over(timezone.now()).select_related("worker"))
+    Replica.objects.filter(pk__in=[replica.pk for replica in expired]).update(state=ReplicaState.UNLOADING)
+    return expired
 
 
 def mark_gone(replicas: Iterable[Replica], *, why: str) -> None:
@@ -284,6 +302,6 @@ def mark_gone(replicas: Iterable[Replica], *, why: str) -> None:
     )
 
 
-def late() -> list[Run]:
-    """Runs admitted but not started in time: their task was lost."""
-    return list(Run.objects.filter(state=RunState.ADMITTED, admitted_at__lt=timezone.now() - START_GRACE))
+def late(before: datetime) -> QuerySet[Run]:
+    """Runs admitted before that and not started yet. Ten seconds after it their task was lost."""
+    return Run.objects.filter(state=RunState.ADMITTED, admitted_at__lt=before)

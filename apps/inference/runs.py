@@ -157,12 +157,12 @@ def cancel(run_id: str | uuid.UUID, *, why: str) -> None:
     """Asks for the end of a run, at any time, any number of times. One that still waits ends at once."""
     with transaction.atomic():
         placement.lock()
-        run = Run.objects.select_for_update(of=("self",)).select_related("user").filter(pk=run_id).open().first()
+        run = Run.objects.select_for_update().filter(pk=run_id).open().first()
         if run is None:
             return
         waiting = run.state == RunState.QUEUED
         if waiting:
-            endings.close(run, outcome="cancelled", error=why)
+            endings.close(run, error=why)
     if waiting:
         endings.tell_as_reaper(run, Problem("cancelled", "request canceled"))
     else:

@@ -3,6 +3,8 @@
 import uuid
 from dataclasses import asdict, dataclass
 
+from apps import compiled
+from apps.compiled import Question
 from apps.usage.models import Usage
 
 
@@ -27,5 +29,6 @@ class Entry:
     eval_ms: int = 0
 
 
-def record(entry: Entry) -> None:
-    Usage.objects.create(**asdict(entry))
+def insertion(entry: Entry) -> Question:
+    """The row's INSERT, for `together`."""
+    return compiled.insertion(Usage(**asdict(entry)))

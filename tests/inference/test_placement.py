@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.accounts.models import User
+from apps.compiled import together
 from apps.inference import placement, sizing
 from apps.inference.models import Replica, ReplicaState, Run, RunState, Worker
 from tests import factories
@@ -71,6 +72,12 @@ def admit() -> placement.Outcome:
 
 def end(run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(state=RunState.ENDED, ended_at=timezone.now())
+
+
+def renew(replica: Replica, *, keep_alive: float | None) -> None:
+    with transaction.atomic():
+        board, _ = placement.look()
+        together(board.renewal(replica, keep_alive=keep_alive))
 
 
 def state(run: Run) -> str:
@@ -249,10 +256,10 @@ def test_the_keep_alive_runs_from_the_end_of_the_last_run(alice: User, worker: W
     first.refresh_from_db()
     replica = ready(first.replica)
     end(first)
-    placement.renew(replica, keep_alive=60)
+    renew(replica, keep_alive=60)
     assert replica.expires_at is None, "another run is still there"
     end(second)
-    placement.renew(replica, keep_alive=None)
+    renew(replica, keep_alive=None)
     assert replica.expires_at and 55 < (replica.expires_at - timezone.now()).total_seconds() <= 60
     assert replica.keep_alive == 60
 
@@ -263,8 +270,8 @@ def test_keep_alive_zero_unloads_at_the_end_and_for_ever_never(alice: User, work
     run.refresh_from_db()
     replica = ready(run.replica)
     end(run)
-    placement.renew(replica, keep_alive=-1)
+    renew(replica, keep_alive=-1)
     assert replica.expires_at is None and replica.state == ReplicaState.READY
     assert placement.expire() == []
-    placement.renew(replica, keep_alive=0)
+    renew(replica, keep_alive=0)
     assert replica.state == ReplicaState.UNLOADING
