@@ -1,12 +1,15 @@
 """apps/compiled.py: what is compiled once answers like the query set it was made of."""
 
+import uuid
+
 import pytest
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
-from apps.compiled import Compiled, Question, insert, returned, returning, together
+from apps.compiled import Compiled, Question, insert, insertion, returned, returning, together, updating
 from apps.inference.models import Run
+from apps.usage.models import Usage
 from tests import factories
 
 
@@ -68,6 +71,25 @@ def test_a_row_that_is_inserted_is_the_one_that_would_be_saved() -> None:
     assert Run.objects.get(pk=run.pk).model == "n"
     with pytest.raises(IntegrityError), transaction.atomic():
         insert(run)
+
+
+@pytest.mark.django_db
+def test_a_number_that_the_database_counts_up_is_left_to_it() -> None:
+    users = [factories.user("alice"), factories.user("bob")]
+    rows = [Usage(run_id=uuid.uuid4(), user=user, user_name=user.username, output_tokens=7) for user in users]
+    together(*map(insertion, rows))
+    found = list(Usage.objects.order_by("pk"))
+    assert [row.run_id for row in found] == [row.run_id for row in rows] and found[0].pk != found[1].pk
+    assert [(row.user, row.output_tokens) for row in found] == [(user, 7) for user in users]
+
+
+@pytest.mark.django_db
+def test_only_the_fields_that_are_named_are_updated() -> None:
+    rows = [Usage.objects.create(run_id=uuid.uuid4(), user_name=name, outcome="stop") for name in ("alice", "bob")]
+    rows[0].user_name, rows[0].outcome = "carol", "error"
+    together(updating(rows[0], "user_name"))
+    found = Usage.objects.order_by("pk").values_list("user_name", "outcome")
+    assert list(found) == [("carol", "stop"), ("bob", "stop")]
 
 
 @pytest.mark.django_db

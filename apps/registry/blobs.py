@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from apps.errors import Problem
 from apps.registry import digests, locks, paths
 from apps.registry.models import Blob, Possession
 
-CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024  # a huge page: Linux keeps what is written by these in memory so, and maps it so
 TOUCH_EVERY = timedelta(seconds=30)
 
 
@@ -101,6 +102,7 @@ def keep(file: FileIO, *, check: Callable[[], None]) -> Stored:
         known = Blob.objects.filter(pk=digest).exists()
         os.fchmod(file.fileno(), 0o644)
         os.fsync(file)
+        _let_go(file)
         _commit(file, digest, size, None)
     return Stored(digest, size, created=not known)
 
@@ -143,16 +145,30 @@ def _no_space() -> Iterator[None]:
 
 
 def _fill(file: FileIO, stream: Iterable[bytes]) -> tuple[str, int]:
-    """Writes the stream to the file. Returns its digest and size in bytes."""
-    hasher = hashlib.sha256()
+    """Writes the stream to the file, in whole chunks however it comes. Returns its digest and size in bytes."""
+    hasher, pending = hashlib.sha256(), bytearray()
     for chunk in stream:
         hasher.update(chunk)
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[file.write(rest) :]
+        pending += chunk
+        if whole := len(pending) // CHUNK_BYTES * CHUNK_BYTES:
+            _write_all(file, pending[:whole])
+            del pending[:whole]
+    _write_all(file, pending)
     os.fchmod(file.fileno(), 0o644)
     os.fsync(file)
     return f"sha256:{hasher.hexdigest()}", file.tell()
+
+
+def _write_all(file: FileIO, content: bytearray) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _let_go(file: FileIO) -> None:
+    """Of a file that somebody wrote in pieces of other sizes: when it is read again it lies in huge pages."""
+    if sys.platform == "linux":
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _commit(file: FileIO, digest: str, size: int, user: User | None) -> None:

@@ -1,5 +1,6 @@
 """The dead, the late and the untold: every run ends, once, with a sentence."""
 
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +14,8 @@ from django.utils import timezone
 from apps.accounts.models import User
 from apps.errors import Problem
 from apps.inference import endings, runs, upkeep
-from apps.inference.agent import Agent
+from apps.inference.agent import Agent, seat_of
+from apps.inference.host import Host
 from apps.inference.models import Replica, ReplicaState, Run, RunState, Worker
 from apps.inference.types import RunEnd
 from apps.streams import log as event_log
@@ -177,6 +179,42 @@ def test_a_worker_takes_no_run_of_an_older_attempt(alice: User) -> None:
     agent._clerk.close(timeout=10)
     run.refresh_from_db()
     assert run.state == RunState.ADMITTED
+
+
+@pytest.mark.parametrize("worker_alive", [True, False])
+def test_a_replica_stays_loaded_from_the_end_of_its_last_run(alice: User, worker_alive: bool) -> None:
+    """Also where its worker has not been heard of, as after an outage of the database."""
+    run = make_run(alice, worker_alive=worker_alive, keep_alive=60)
+    assert endings.finish(run.pk, attempt=1, end=RunEnd("stop"))
+    replica = Replica.objects.get()
+    assert replica.keep_alive == 60 and replica.state == ReplicaState.READY
+    assert replica.expires_at and 50 < (replica.expires_at - timezone.now()).total_seconds() <= 60
+
+
+def test_a_replica_that_is_gone_is_not_called_back(alice: User) -> None:
+    run = make_run(alice, keep_alive=0)
+    Replica.objects.update(state=ReplicaState.GONE)
+    assert endings.finish(run.pk, attempt=1, end=RunEnd("stop"))
+    assert Replica.objects.get().state == ReplicaState.GONE and Usage.objects.filter(run_id=run.pk).exists()
+
+
+def test_that_the_caller_was_told_is_noted_with_the_next_heartbeat(alice: User) -> None:
+    run = make_run(alice)
+    agent, written = Agent("lonely"), threading.Event()
+    assert run.replica
+    agent._worker_id = run.replica.worker_id
+    Worker.objects.filter(pk=agent._worker_id).update(incarnation=agent.incarnation)
+    agent.ended(
+        Host(str(run.replica_id), {"model_path": ""}, agent), seat_of(run), RunEnd("stop", output_tokens=3), None
+    )
+    agent._clerk.later(written.set)
+    assert written.wait(10)
+    run.refresh_from_db()
+    assert (run.state, run.told, entries(run)[-1][0]) == (RunState.ENDED, False, "end")
+    agent._beat()
+    agent._clerk.close(timeout=10)
+    run.refresh_from_db()
+    assert run.told
 
 
 def forget(run: Run) -> None:
