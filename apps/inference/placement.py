@@ -303,5 +303,5 @@ def mark_gone(replicas: Iterable[Replica], *, why: str) -> None:
 
 
 def late(before: datetime) -> QuerySet[Run]:
-    """Runs admitted before that and not started yet. Ten seconds after it their task was lost."""
+    """Runs admitted before that and not started since: START_GRACE later their task was lost."""
     return Run.objects.filter(state=RunState.ADMITTED, admitted_at__lt=before)
