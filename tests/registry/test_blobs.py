@@ -130,7 +130,7 @@ def test_a_big_upload_takes_little_memory(store: Path, people: People) -> None:
 def test_whatever_comes_is_written_in_whole_chunks(
     piece: int, store: Path, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Linux maps what was written so by huge pages, and reading weights from those is a tenth faster."""
+    """Linux maps what was written so by huge pages (docs/benchmarks.md, pages of the weights)."""
     sizes: list[int] = []
 
     class Noted(FileIO):
