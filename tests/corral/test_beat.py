@@ -1,7 +1,6 @@
 """Which scheduler beat runs. That it sleeps until a task is due was measured only (docs/benchmarks.md)."""
 
 from celery.utils.imports import symbol_by_name
-
 from corral.beat import Scheduler
 from corral.celery import app
 
