@@ -25,6 +25,7 @@ from apps.inference.engine.logprobs import Logprob, weigh
 from apps.inference.engine.matching import Mask
 from apps.inference.engine.samplers import Sampler, draw
 from apps.inference.engine.sampling import Chain
+from apps.inference.engine.shelf import Saved, Shelf
 
 KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 FLASH = {"auto": -1, "off": 0, "on": 1}
@@ -84,6 +85,10 @@ def _pointer(array: NDArray[Any], kind: Any) -> Any:
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
 
 
+def _bytes(array: NDArray[np.uint8]) -> Any:
+    return _pointer(array, ctypes.c_uint8)
+
+
 class Llama:
     """A model and its one generation context. See backend.Backend for the contract.
 
@@ -113,6 +118,7 @@ class Llama:
         self.reach = _reach(self._model, vocabulary=self._size)
         self.weight_bytes: int = api.llama_model_size(self._model)
         self._batch = Batch(self.batch)
+        self._shelf = Shelf()
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
         self._tokenizer: LLTokenizer | None = None
@@ -170,13 +176,14 @@ class Llama:
         self.clear(target)
         return False
 
-    def save(self, slot: int) -> NDArray[np.uint8]:
-        data = np.empty(api.llama_state_seq_get_size(self._context, slot), dtype=np.uint8)
-        written = api.llama_state_seq_get_data(self._context, _pointer(data, ctypes.c_uint8), data.size, slot)
-        return data[:written]
+    def save(self, slot: int) -> Saved:
+        saved = self._shelf.take(api.llama_state_seq_get_size(self._context, slot))
+        room = saved.buffer.size
+        saved.length = api.llama_state_seq_get_data(self._context, _bytes(saved.buffer), room, slot)
+        return saved
 
-    def restore(self, slot: int, saved: NDArray[np.uint8]) -> bool:
-        read = api.llama_state_seq_set_data(self._context, _pointer(saved, ctypes.c_uint8), saved.size, slot)
+    def restore(self, slot: int, saved: Saved) -> bool:
+        read = api.llama_state_seq_set_data(self._context, _bytes(saved.buffer), saved.length, slot)
         if not read:
             self.clear(slot)
         return bool(read)
