@@ -195,15 +195,23 @@ class Prompts:
     renderer: Renderer
 
     async def long_chat(self, peer: AnyPeer) -> Figures:
+        """A conversation that was never seen before, and the same when it goes on."""
         if isinstance(peer, LlamaServerPeer):
             return {}
-        roles = ("user", "assistant")
-        said = tuple(types.Message(roles[turn % 2], f"{turn}: {prose(20)}") for turn in range(TURNS - 1))
-        job = PromptJob(kind="chat", num_ctx=32768, messages=said)
-        times = [await asyncio.to_thread(self._milliseconds, job) for _ in range(9)]
-        return {f"a chat of {TURNS} messages rendered and tokenised (ms)": statistics.median(times)}
+        first, next_turn = [], []
+        for number in range(9):
+            said = [f"{turn}: {prose(20)}" for turn in range(TURNS + 1)]
+            first.append(await asyncio.to_thread(self._milliseconds, said[: TURNS - 1], f"user {number}"))
+            next_turn.append(await asyncio.to_thread(self._milliseconds, said, f"user {number}"))
+        return {
+            f"a chat of {TURNS} messages rendered and tokenised (ms)": statistics.median(first),
+            "the same with its next two messages (ms)": statistics.median(next_turn),
+        }
 
-    def _milliseconds(self, job: PromptJob) -> float:
+    def _milliseconds(self, said: list[str], user: str) -> float:
+        roles = ("user", "assistant")
+        messages = tuple(types.Message(roles[turn % 2], text) for turn, text in enumerate(said))
+        job = PromptJob(kind="chat", num_ctx=32768, messages=messages, share_key=user)
         begun = time.perf_counter()
         prompt = self.renderer.render(job)
         if not prompt.tokens or prompt.dropped_messages:

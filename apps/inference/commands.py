@@ -28,8 +28,8 @@ def stored(request: Request, version: Version) -> dict[str, Any]:
     }
 
 
-def prompt_job(request: Request, payload: Mapping[str, Any], *, context: int) -> PromptJob:
-    """`payload` as `stored` made it; `context` in tokens."""
+def prompt_job(request: Request, payload: Mapping[str, Any], *, context: int, share_key: str = "") -> PromptJob:
+    """`payload` as `stored` made it; `context` in tokens; `share_key` says whose request it is."""
     version_template = str(payload["template"])
     return PromptJob(
         kind=request.kind,
@@ -54,6 +54,7 @@ def prompt_job(request: Request, payload: Mapping[str, Any], *, context: int) ->
         inputs=request.inputs,
         render_only=request.render_only,
         model=payload.get("model", ""),
+        share_key=share_key,
     )
 
 

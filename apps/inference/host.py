@@ -56,6 +56,11 @@ class Seat:
     def log_id(self) -> str:
         return f"run-{self.run_id}"
 
+    @property
+    def share_key(self) -> str:
+        """Whose tokens these are: what was prepared or computed for one user is used again for the same alone."""
+        return f"user-{self.user_id}"
+
 
 class Ledger(Protocol):
     """Where a host reports to: the agent."""
@@ -168,7 +173,8 @@ class Host:
     def _prepare(self, seat: Seat) -> dict[str, Any] | None:
         """Renders the prompt and puts the runner's command together; None where nothing is left for the runner."""
         request = Request.from_data(seat.payload["request"])
-        prompt = self.renderer.render(commands.prompt_job(request, seat.payload, context=seat.context))
+        job = commands.prompt_job(request, seat.payload, context=seat.context, share_key=seat.share_key)
+        prompt = self.renderer.render(job)
         seat.dropped, seat.prompt = prompt.dropped_tokens, commands.words(prompt)
         if seat.dropped:
             self._note(seat, PROGRESS, {"stage": "prompt", "dropped_tokens": seat.dropped})
@@ -177,7 +183,7 @@ class Host:
             self._ended(seat, RunEnd("stop", dropped_tokens=seat.dropped), None)
             return None
         names = {"run": seat.run_id, "log": seat.log_id, "fence": seat.fence}
-        shared = {"share_key": f"user-{seat.user_id}", "num_ctx": seat.context}
+        shared = {"share_key": seat.share_key, "num_ctx": seat.context}
         return {**commands.command(request, prompt), **names, **shared}
 
     def _note(self, seat: Seat, kind: str, data: dict[str, Any]) -> None:

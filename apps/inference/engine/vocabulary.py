@@ -1,12 +1,17 @@
 """A model's vocabulary without its weights: text to tokens and back. No Django."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
-from apps.inference.engine.lib import last_complaint, lib
+from apps.inference.engine.lib import held, last_complaint, lib
+from apps.inference.engine.seams import Seam, stands_alone
 
 _INT32_MIN = -(2**31)
 _META_BYTES = 1024
+_CUT_OUT = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+_STRETCHWISE = ("gpt2", "gemma4", "llama")  # tokenizers known to keep nothing from one stretch of a text to the next
+_attributes = held("llama_vocab_get_attr")
 _MARKS = {
     "bos_token": lib.llama_vocab_bos,
     "eos_token": lib.llama_vocab_eos,
@@ -76,6 +81,18 @@ class Vocabulary:
             return ""
         return str(lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
 
+    @cached_property
+    def seam(self) -> Seam | None:
+        """The end of a turn, if texts may be cut behind it. It takes some tens of milliseconds to find out, once."""
+        token = lib.llama_vocab_eot(self._vocab)
+        token = lib.llama_vocab_eos(self._vocab) if token < 0 else token
+        if self._meta("tokenizer.ggml.model") not in _STRETCHWISE or lib.llama_vocab_get_add_eos(self._vocab):
+            return None
+        special = dict(self._special())
+        marker = special.pop(token, "")
+        strips = token >= 0 and _attributes(self._vocab, token) & lib.LLAMA_TOKEN_ATTR_RSTRIP
+        return Seam(marker, token) if not strips and stands_alone(marker, special.values()) else None
+
     def chat_template(self, name: str = "") -> str:
         """The file's own Jinja template, or the one of that name; an empty text where there is none."""
         template = lib.llama_model_chat_template(self._model, name.encode() or None)
@@ -92,6 +109,12 @@ class Vocabulary:
         model, self._model = self._model, None
         if model:
             lib.llama_model_free(model)
+
+    def _special(self) -> Iterator[tuple[int, str]]:
+        """What llama.cpp takes out of a text before it tokenises the rest."""
+        for token in range(self.size):
+            if _attributes(self._vocab, token) & _CUT_OUT:
+                yield token, self.text(token)
 
     def _marks(self) -> dict[str, str]:
         unknown = self._meta("tokenizer.ggml.unknown_token_id")

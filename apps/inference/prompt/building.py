@@ -7,11 +7,13 @@ from datetime import date
 from typing import Protocol
 
 from apps.errors import Problem
+from apps.inference.engine.seams import Seam
 from apps.inference.prompt import conversation, fitting, infill, inputs, places
 from apps.inference.prompt.conversation import Conversation
 from apps.inference.prompt.engines import Engine, Engines
 from apps.inference.prompt.infill import Infill
 from apps.inference.prompt.job import Prompt, PromptJob
+from apps.inference.prompt.memory import Memory
 from apps.inference.prompt.modelfile import GoTemplate
 from apps.inference.prompt.sandbox import TemplateError
 from apps.inference.prompt.template import Asked
@@ -36,6 +38,9 @@ class Words(Protocol):
     @property
     def n_ctx_train(self) -> int: ...
 
+    @property
+    def seam(self) -> Seam | None: ...
+
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
     def detokenize(self, tokens: Sequence[int]) -> bytes: ...
@@ -59,12 +64,14 @@ class Encoded:
 
 
 class Builder:
-    """One model's templates and vocabulary. Remembers the public prefixes of the versions that use it."""
+    """One model's templates and vocabulary. Remembers the public prefixes of the versions that use it, and what users
+    have said of late."""
 
     def __init__(self, vocabulary: Words) -> None:
         self._vocabulary = vocabulary
         self._engines = Engines(vocabulary)
         self._marks = _marks(vocabulary)
+        self._memory = Memory(vocabulary)
         self._prefixes: OrderedDict[object, list[int]] = OrderedDict()
 
     def build(self, job: PromptJob) -> Prompt:
@@ -110,24 +117,26 @@ class Builder:
             return self._render(job, engine, conversation.of(job))
         text = conversation.with_marks(job.prompt, len(job.images)) if job.images else job.prompt
         return Encoded(
-            text, [*job.context, *self._words(text, first=not job.context, images=len(job.images))], len(job.images)
+            text,
+            [*job.context, *self._words(text, first=not job.context, images=len(job.images), key=job.share_key)],
+            len(job.images),
         )
 
     def _render(self, job: PromptJob, engine: Engine, said: Conversation, *, dropped: int = 0) -> Encoded:
         text = engine.render(said, _asked(job))
         seen = conversation.of(job).images if said.images else 0  # the numbers in the marks do not change
-        tokens = [*job.context, *self._tokens(text, follows=bool(job.context), images=seen)]
+        tokens = [*job.context, *self._tokens(text, follows=bool(job.context), images=seen, key=job.share_key)]
         return Encoded(text, tokens, said.images, dropped)
 
-    def _tokens(self, text: str, *, follows: bool = False, images: int = 0) -> list[int]:
+    def _tokens(self, text: str, *, follows: bool = False, images: int = 0, key: str = "") -> list[int]:
         """The vocabulary's own first token is added once: not when the template wrote it, nor behind a context."""
         if self._vocabulary.add_bos and self._vocabulary.bos:
             text = text.removeprefix(self._vocabulary.bos)
-        return self._words(text, first=not follows, images=images)
+        return self._words(text, first=not follows, images=images, key=key)
 
-    def _words(self, text: str, *, first: bool, images: int = 0) -> list[int]:
+    def _words(self, text: str, *, first: bool, images: int, key: str) -> list[int]:
         def tokenize(stretch: str, first: bool) -> list[int]:
-            return self._vocabulary.tokenize(stretch, add_special=first, parse_special=True)
+            return self._memory.tokens(stretch, first=first, key=key)
 
         if not images:
             return tokenize(text, first)

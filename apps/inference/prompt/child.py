@@ -34,6 +34,7 @@ def main(path: str, answers: IO[bytes]) -> None:
     except limits.OutOfTime:
         return _write(answers, {"error": "its chat template takes too long to compile"})
     _write(answers, {"ready": True})
+    _ = vocabulary.seam  # the first job need not wait until it is found
     _serve(builder, answers)
 
 

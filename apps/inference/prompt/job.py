@@ -17,7 +17,8 @@ class PromptJob:
 
     `stored`, `version_system` and `version_template` are the model's MESSAGEs, SYSTEM and TEMPLATE, the same for all
     its users; everything else is the request's. `template` is the Go template to use (the request's, else the
-    version's); only a version's own makes a prefix that users may share. `model` is the full name, for error texts.
+    version's); only a version's own makes a prefix that users may share. `model` is the full name, for error texts;
+    `share_key` names whose the request is: what was tokenised for one is used again for the same alone.
     Lengths are in tokens; a negative `num_keep` keeps all of the prompt's front. Of images only their number crosses
     the pipe. `inputs` are the texts of an "embed". `think` None leaves the choice to the template.
     """
@@ -44,6 +45,7 @@ class PromptJob:
     inputs: tuple[str, ...] = ()
     render_only: bool = False
     model: str = ""
+    share_key: str = ""
 
     @property
     def characters(self) -> int:
