@@ -7,7 +7,7 @@ letters. Under a grammar it says any of what is allowed.
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from llguidance import LLTokenizer, TokenizerWrapper
@@ -29,8 +29,11 @@ class Misuse(AssertionError):
 
 @dataclass
 class Cell:
+    """`place` is where it lies in the memory that all slots share."""
+
     position: int
     token: int
+    place: int = -1
 
 
 @dataclass
@@ -72,6 +75,7 @@ class FakeBackend:
     copies: list[tuple[int, int, int]] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)  # the slots of each save
     restored: list[int] = field(default_factory=list)
+    extents: list[int] = field(default_factory=list)  # at each step: how far into the memory it had to look
     samplers: list[FakeSampler] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,6 +97,7 @@ class FakeBackend:
         self._rows = []
         for chunk in chunks:
             self._take(chunk)
+        self.extents.append(max(cell.place for held in self.memory for cell in held) + 1)
 
     def _take(self, chunk: Chunk) -> None:
         held = self.memory[chunk.slot]
@@ -100,12 +105,20 @@ class FakeBackend:
             raise Misuse(f"slot {chunk.slot} holds {len(held)} cells, not just positions 0 to {chunk.start - 1}")
         if chunk.start + len(chunk.tokens) > self.context:
             raise Misuse("more tokens than the context holds")
-        held.extend(Cell(chunk.start + at, int(token)) for at, token in enumerate(chunk.tokens))
+        held.extend(self._placed([Cell(chunk.start + at, int(token)) for at, token in enumerate(chunk.tokens)]))
         told = [cell.token for cell in held]
         self._rows += [tuple(told[: len(told) - behind]) for behind in reversed(range(chunk.sample))]
 
     def _used(self) -> int:
         return len({id(cell) for held in self.memory for cell in held})
+
+    def _placed(self, cells: list[Cell]) -> list[Cell]:
+        """Into the free places, from the front."""
+        taken = {cell.place for held in self.memory for cell in held}
+        free = (place for place in range(self.cells) if place not in taken)
+        for cell, place in zip(cells, free, strict=False):
+            cell.place = place
+        return cells
 
     def sampler(self, chain: Chain, recent: Sequence[int]) -> FakeSampler:
         self.samplers.append(FakeSampler(chain, tuple(recent)))
@@ -150,7 +163,7 @@ class FakeBackend:
     def copy(self, source: int, target: int, length: int) -> bool:
         self.copies.append((source, target, length))
         held = self.memory[source]
-        self.memory[target] = list(held) if self.shares_cells else [Cell(c.position, c.token) for c in held]
+        self.memory[target] = list(held) if self.shares_cells else self._placed([replace(cell) for cell in held])
         if self.trim(target, length):
             return True
         self.clear(target)
@@ -158,14 +171,14 @@ class FakeBackend:
 
     def save(self, slot: int) -> list[Cell]:
         self.saved.append(slot)
-        return [Cell(cell.position, cell.token) for cell in self.memory[slot]]
+        return [replace(cell) for cell in self.memory[slot]]
 
     def restore(self, slot: int, saved: list[Cell]) -> bool:
         if self.memory[slot]:
             raise Misuse("a slot that holds something")
         if self._used() + len(saved) > self.cells:
             return False
-        self.memory[slot] = list(saved)
+        self.memory[slot] = self._placed([replace(cell) for cell in saved])
         self.restored.append(slot)
         return True
 

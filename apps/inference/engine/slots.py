@@ -146,7 +146,9 @@ class Slots:
         sequence = slot.owner
         assert sequence is not None
         own, (length, source) = self._usable(slot, sequence), self._source(slot, sequence)
-        reused = self._borrow(source, slot, length) if length >= own + COPY else self._keep(slot, own)
+        borrows = length >= own + COPY
+        self._park_beyond(IDLE, but=source if borrows else None)  # first: what is brought back takes the cells in front
+        reused = self._borrow(source, slot, length) if borrows else self._keep(slot, own)
         slot.tokens, slot.length, slot.exact = sequence.tokens, reused, reused
         slot.share_key, slot.public_tokens = sequence.job.share_key, sequence.job.public_tokens
         if not sequence.sampled:  # a sequence that comes back after it lost its slot was counted before
@@ -215,19 +217,19 @@ class Slots:
         prefix = sequence.before_picture(common(wanted, held))
         return shareable(prefix, sequence.job, slot)
 
-    def _park_beyond(self, limit: int) -> None:
+    def _park_beyond(self, limit: int, *, but: Slot | None = None) -> None:
         """Park what idle slots hold, that of longest ago first, until `limit` tokens at most are left in place, or
-        until as much is parked as may be."""
+        until as much is parked as may be. One slot may be left out."""
         if not (self._backend.shares_cells and self._backend.can_trim):
             return
         idle = sorted((slot for slot in self.all if slot.owner is None and slot.length), key=lambda slot: slot.used)
         held = {slot.index: self._alone(slot) for slot in idle if slot.parked is None}
         room = self._backend.context * len(self.all) // PARKED_SHARE
-        room -= sum(slot.length for slot in idle if slot.parked is not None)
+        room -= sum(slot.length for slot in self.all if slot.parked is not None)
         for slot in idle:
             if sum(held.values()) <= limit:
                 break
-            if not held.get(slot.index):
+            if slot is but or not held.get(slot.index):
                 continue
             if self._spare(slot):
                 self.clear(slot)
@@ -277,6 +279,7 @@ class Slots:
     def _borrow(self, source: Slot, slot: Slot, length: int) -> int:
         """Copy a prefix; what was parked goes back to where it was."""
         parked = source.parked
+        self.clear(slot)
         if not self._unpark(source):
             return self._keep(slot, 0)
         reused = self._copy(source, slot, length)
@@ -286,7 +289,6 @@ class Slots:
         return reused
 
     def _copy(self, source: Slot, slot: Slot, length: int) -> int:
-        self.clear(slot)
         if not self._backend.copy(source.index, slot.index, _position(slot, length)):
             return 0
         source.entangled = max(source.entangled, length)

@@ -220,6 +220,19 @@ def test_what_was_parked_is_lent_and_goes_back_without_being_saved_again(make_be
 
 
 @pytest.mark.usefixtures("few_idle")
+@pytest.mark.parametrize("key", ["alice", "carol"])
+def test_what_is_brought_back_lies_where_those_were_who_are_parked_for_it(make_bench: MakeBench, key: str) -> None:
+    """A step looks at the memory up to the last cell in use, so it matters where a prefix comes to lie: the user's own,
+    and one that is public."""
+    bench = make_bench(context=256)
+    bench.run("alice", long(300), key="alice", public=50)
+    bench.run("bob", long(400), key="bob")
+    bench.run("again", [*long(300)[:-1], 9, ANSWER + 4], key=key, public=50)
+    assert bench.ends["again"].cached_tokens == 50 and bench.backend.saved[:2] == [0, 1]
+    assert bench.backend.extents[-1] <= 60
+
+
+@pytest.mark.usefixtures("few_idle")
 def test_of_two_that_hold_a_prefix_the_one_in_place_is_copied(make_bench: MakeBench) -> None:
     bench = make_bench(slots=4, context=256)
     bench.run("parked", [*long(300)[:-1], *range(600, 650), ANSWER + 2], key="k")
