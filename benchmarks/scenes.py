@@ -16,9 +16,12 @@ AnyPeer = CorralPeer | LlamaServerPeer
 Figures = dict[str, float]
 STREAMS = 8
 LENGTH = 128
-AGAIN = 3  # how often a scene of a single answer asks: what it measures is small, and the machine is never quite quiet
+AGAIN = 9  # how often a scene of first tokens asks: what it measures is small, and the machine is never quite quiet
 TOGETHER = "eight users of one SYSTEM"
-BEGINNINGS = ("Please", "Now", "Quickly", "Kindly", "First", "Then", "Just", "Also")
+BEGINNINGS = (
+    "Please", "Now", "Quickly", "Kindly", "First", "Then", "Just", "Also",
+    "Next", "Today", "Once", "Simply", "Again", "Tell", "Well", "Finally",
+)  # fmt: skip
 TURNS = 200
 SENTENCES, SENTENCE_TOKENS = 256, 30
 PEOPLE: Schema = {
@@ -92,7 +95,8 @@ def _median_first(answers: list[Answer]) -> float:
 
 @dataclass(frozen=True)
 class Shared:
-    """Eight users of one model with a SYSTEM of 900 tokens. `prepare` makes that model where the peer has models."""
+    """Eight users of one model with a SYSTEM of 900 tokens; in turn each asks twice. `prepare` makes that model where
+    the peer has models."""
 
     prepare: Callable[[AnyPeer, str], Awaitable[str]]
 
@@ -106,7 +110,7 @@ class Shared:
     async def in_turn(self, peer: AnyPeer) -> Figures:
         text = prose(900)
         model = await self.prepare(peer, text)
-        answers = [await self.ask(peer, text, model, i) for i in range(STREAMS)]
+        answers = [await self.ask(peer, text, model, i) for i in range(len(BEGINNINGS))]
         return {f"{TOGETHER} in turn, first token after the first user (ms)": _median_first(answers[1:])}
 
     async def at_once(self, peer: AnyPeer) -> Figures:
@@ -118,15 +122,13 @@ class Shared:
 
 async def second_turn(peer: AnyPeer) -> Figures:
     """A conversation goes on after somebody else's request."""
-    answers = [await _second_turn(peer) for _ in range(AGAIN)]
+    opening = [user(prose(400)), {"role": "assistant", "content": "Yes."}]
+    await peer.chat(opening[:1], tokens=4, user=0)
+    answers = []
+    for beginning in BEGINNINGS[:AGAIN]:
+        await peer.chat([user(prose(100))], tokens=4, user=1)
+        answers.append(await peer.chat([*opening, user(f"{beginning} say why.")], tokens=4, user=0))
     return {"second turn after somebody else's request, first token (ms)": _median_first(answers)}
-
-
-async def _second_turn(peer: AnyPeer) -> Answer:
-    opening = user(prose(400))
-    await peer.chat([opening], tokens=4, user=0)
-    await peer.chat([user(prose(100))], tokens=4, user=1)
-    return await peer.chat([opening, {"role": "assistant", "content": "Yes."}, user("And then?")], tokens=4, user=0)
 
 
 async def model_list(peer: AnyPeer) -> Figures:
