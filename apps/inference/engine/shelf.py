@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Buffer = NDArray[np.uint8]
-_FIT = 2  # a buffer may be so many times as large as what is put into it
+# A part of its size is added to a new buffer, as conversations grow; what is not written to takes no memory.
+_GROWTH = 8
+_FIT = 1.5  # a buffer may be so many times as large as what is put into it
 
 
 class Saved:
@@ -39,7 +41,7 @@ class Shelf:
         """Room for so many bytes."""
         fitting = [place for place, buffer in enumerate(self._free) if size <= buffer.size <= _FIT * size]
         best = min(fitting, key=lambda place: self._free[place].size, default=None)
-        buffer = np.empty(size, dtype=np.uint8) if best is None else self._free.pop(best)
+        buffer = np.empty(size + size // _GROWTH, dtype=np.uint8) if best is None else self._free.pop(best)
         self._used += buffer.size
         self._peak = max(self._peak, self._used)
         self._keep_to_peak()
