@@ -108,7 +108,7 @@ def test_the_sandbox_lets_nothing_out(source: str) -> None:
 def test_a_bomb_or_a_blunder_is_a_sentence(source: str) -> None:
     begun = time.process_time()
     assert refusal(source).startswith("The model's chat template failed: ")
-    assert time.process_time() - begun < 10  # the deadline of the process that renders
+    assert time.process_time() - begun < 2
 
 
 def test_a_macro_that_calls_itself_is_a_sentence() -> None:
