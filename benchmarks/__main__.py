@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
@@ -29,13 +29,15 @@ from benchmarks.peers import (
     our_build_line,
     resident,
 )
+from benchmarks.words import Texts
 from tests import minilm
 from tests.server import MODEL, Server, running
 
-Scene = Callable[[scenes.AnyPeer], Awaitable[scenes.Figures]]
+Scene = Callable[[scenes.AnyPeer, Texts], AsyncIterator[scenes.Figures]]
 Samples = dict[str, dict[str, list[float]]]
 PEERS = ("corral", "llama-server")
 MEGA = 1024 * 1024
+PAUSE_SECONDS = 0.2
 TARGETS = {
     "one stream, tokens/s": "≥ 0.97 ×",
     "eight streams, tokens/s": "≥ 1.0 ×",
@@ -80,36 +82,39 @@ def _model(cache: Path) -> Path:
 
 
 async def _compare(binary: Path, gguf: Path, embedder: Path, *, rounds: int, only: str, unified: bool) -> None:
+    texts = Texts()
     with running(starter=str(gguf), CORRAL_KV_UNIFIED=str(int(unified))) as server:
         keys = server.new_users(*(f"user{i}" for i in range(scenes.STREAMS)))
         corral = CorralPeer(port=server.port, keys=keys, model=MODEL)
         async with llama_server(binary, gguf, unified=unified) as (port, process):
             peers: list[scenes.AnyPeer] = [corral, LlamaServerPeer(port=port)]
-            samples = await _with_renderer(gguf, server, only, peers, rounds)
+            samples = await _with_renderer(gguf, server, only, peers, rounds, texts)
             _memory(samples, server, process)
             samples |= await _alternate(
-                _chosen([scenes.json_one_stream, scenes.json_eight_streams], only), peers, rounds
+                _chosen([scenes.json_one_stream, scenes.json_eight_streams], only), peers, rounds, texts
             )
             _memory_of_runner(samples, server, process, what="memory of the runner, grammars too (MiB)")
         if only in scenes.embeddings.__name__:
-            samples |= await _embeddings(binary, embedder, server, keys, rounds)
+            samples |= await _embeddings(binary, embedder, server, keys, rounds, texts)
     _print(samples, binary)
 
 
-async def _with_renderer(gguf: Path, server: Server, only: str, peers: list[scenes.AnyPeer], rounds: int) -> Samples:
+async def _with_renderer(
+    gguf: Path, server: Server, only: str, peers: list[scenes.AnyPeer], rounds: int, texts: Texts
+) -> Samples:
     renderer = Renderer(model_path=str(gguf))
     try:
-        return await _alternate(_scenes(server, renderer, only), peers, rounds)
+        return await _alternate(_scenes(server, renderer, only), peers, rounds, texts)
     finally:
         renderer.close()
 
 
-async def _embeddings(binary: Path, gguf: Path, server: Server, keys: list[str], rounds: int) -> Samples:
+async def _embeddings(binary: Path, gguf: Path, server: Server, keys: list[str], rounds: int, texts: Texts) -> Samples:
     """Both with the same file; Corral through a model made of it."""
     model = await asyncio.to_thread(_made_of, server, gguf)
     async with llama_server(binary, gguf, unified=True, embeddings=True) as (port, _):
         peers: list[scenes.AnyPeer] = [CorralPeer(port=server.port, keys=keys, model=model), LlamaServerPeer(port=port)]
-        return await _alternate([scenes.embeddings], peers, rounds)
+        return await _alternate([scenes.embeddings], peers, rounds, texts)
 
 
 def _made_of(server: Server, gguf: Path) -> str:
@@ -146,18 +151,34 @@ async def _with_system(server: Server, peer: scenes.AnyPeer, text: str) -> str:
     return name
 
 
-async def _alternate(chosen: list[Scene], peers: list[scenes.AnyPeer], rounds: int) -> Samples:
+async def _alternate(chosen: list[Scene], peers: list[scenes.AnyPeer], rounds: int, texts: Texts) -> Samples:
     """Every scene on every peer in every round, in changing order; a first round warms up and is not counted."""
     samples: Samples = defaultdict(lambda: defaultdict(list))
     for number in range(-1, rounds):
         for scene in chosen:
-            for peer in peers if number % 2 else reversed(peers):
-                figures = await scene(peer)
+            for peer, figures in [found async for found in _beside(scene, peers, texts, turn=number)]:
                 for name, value in figures.items() if number >= 0 else ():
                     samples[name][peer.name].append(value)
-                await asyncio.sleep(0.2)
         print(f"round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
     return samples
+
+
+async def _beside(
+    scene: Scene, peers: list[scenes.AnyPeer], texts: Texts, *, turn: int
+) -> AsyncIterator[tuple[scenes.AnyPeer, scenes.Figures]]:
+    """A scene on all peers, with the same texts, which no scene had before: a step of one, then a step of the other."""
+    theirs = [Texts(texts.number) for _ in peers]
+    under_way = [(peer, scene(peer, own)) for peer, own in zip(peers, theirs, strict=True)]
+    while under_way:
+        for peer, steps in under_way[:: 1 if turn % 2 else -1]:
+            figures = await anext(steps, None)
+            await asyncio.sleep(PAUSE_SECONDS)
+            if figures is None:
+                under_way.remove((peer, steps))
+            else:
+                yield peer, figures
+        turn += 1
+    texts.number = max(own.number for own in theirs)
 
 
 MARKS = {
@@ -194,8 +215,8 @@ def _print(samples: Samples, binary: Path) -> None:
 
 
 def _in_pairs(name: str, by_peer: dict[str, list[float]]) -> str:
-    """The median of what each round gives, a ratio or a difference as the target is: a machine whose speed changes from
-    minute to minute moves the medians apart more than the two halves of a round."""
+    """The median of what each step of both gives, a ratio or a difference as the target is: a machine whose speed
+    changes from minute to minute moves the medians apart more than the two halves of a step."""
     pairs = list(zip(*(by_peer[peer] for peer in PEERS), strict=False))
     if not pairs:
         return ""

@@ -1,22 +1,26 @@
-"""The scenes: each runs one load against one peer and returns its figures by name."""
+"""The scenes: each runs a load against one peer and yields its figures by name.
+
+One that yields more than once can be set beside the other peer's at each step: a machine whose speed changes within a
+minute is then the same for both.
+"""
 
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from apps.inference import types
 from apps.inference.prompt.client import Renderer
 from apps.inference.prompt.job import PromptJob
 from benchmarks.loads import Answer, CorralPeer, LlamaServerPeer, Message, Schema
-from benchmarks.words import prose
+from benchmarks.words import Texts
 
 AnyPeer = CorralPeer | LlamaServerPeer
 Figures = dict[str, float]
 STREAMS = 8
 LENGTH = 128
-AGAIN = 9  # how often a scene of first tokens asks: what it measures is small, and the machine is never quite quiet
+AGAIN = 24  # how often a round asks for a first token: what it measures is small, and the machine is never quite quiet
 TOGETHER = "eight users of one SYSTEM"
 BEGINNINGS = (
     "Please", "Now", "Quickly", "Kindly", "First", "Then", "Just", "Also",
@@ -48,49 +52,46 @@ def system(text: str) -> Message:
     return {"role": "system", "content": text}
 
 
-def numbers_from(start: int) -> str:
+def numbers_from(start: int, texts: Texts) -> str:
     """A text that this model continues for as long as it is let."""
-    return f"{prose(20)}\n" + ", ".join(str(number) for number in range(start, start + 6)) + ","
+    return f"{texts.prose(20)}\n" + ", ".join(str(number) for number in range(start, start + 6)) + ","
 
 
-async def one_stream(peer: AnyPeer) -> Figures:
-    answer = await peer.complete(numbers_from(100), tokens=LENGTH)
-    return {"one stream, tokens/s": answer.rate, "one stream, longest gap (ms)": 1000 * answer.longest_gap}
+async def one_stream(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
+    answer = await peer.complete(numbers_from(100, texts), tokens=LENGTH)
+    yield {"one stream, tokens/s": answer.rate, "one stream, longest gap (ms)": 1000 * answer.longest_gap}
 
 
-async def eight_streams(peer: AnyPeer) -> Figures:
+async def eight_streams(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
     begun = time.perf_counter()
     answers = await asyncio.gather(
-        *(peer.complete(numbers_from(100 * (i + 1)), tokens=LENGTH, user=i) for i in range(STREAMS))
+        *(peer.complete(numbers_from(100 * (i + 1), texts), tokens=LENGTH, user=i) for i in range(STREAMS))
     )
     seconds = max(answer.ended for answer in answers) - begun
-    return {
+    yield {
         "eight streams, tokens/s": sum(answer.tokens for answer in answers) / seconds,
         "eight streams, longest gap (ms)": 1000 * max(answer.longest_gap for answer in answers),
     }
 
 
-async def first_token(peer: AnyPeer) -> Figures:
-    answers = [await peer.chat([user(prose(40))], tokens=4) for _ in range(AGAIN)]
-    return {"time to first token, 60-token prompt (ms)": _median_first(answers)}
+async def first_token(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
+    for _ in range(AGAIN):
+        answer = await peer.chat([user(texts.prose(40))], tokens=4)
+        yield {"time to first token, 60-token prompt (ms)": 1000 * answer.first}
 
 
-async def beside_a_prefill(peer: AnyPeer) -> Figures:
+async def beside_a_prefill(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
     """A stream runs while a prompt of 1,500 tokens is prefilled beside it."""
-    running = asyncio.create_task(peer.complete(numbers_from(100), tokens=320))
+    running = asyncio.create_task(peer.complete(numbers_from(100, texts), tokens=320))
     await asyncio.sleep(1.5)
     sent = time.perf_counter()
-    long = await peer.chat([user(prose(1500))], tokens=4, user=1)
+    long = await peer.chat([user(texts.prose(1500))], tokens=4, user=1)
     stream = await running
     gaps = [b - a for a, b in zip(stream.pieces, stream.pieces[1:], strict=False) if b > sent and a < long.pieces[0]]
-    return {
+    yield {
         "beside a 1,500-token prefill, longest gap (ms)": 1000 * max(gaps),
         "the long prompt's own first token (ms)": 1000 * long.first,
     }
-
-
-def _median_first(answers: list[Answer]) -> float:
-    return 1000 * statistics.median(answer.first for answer in answers)
 
 
 @dataclass(frozen=True)
@@ -107,31 +108,33 @@ class Shared:
         messages = question if model else [system(text), *question]
         return await peer.chat(messages, tokens=4, user=i, model=model)
 
-    async def in_turn(self, peer: AnyPeer) -> Figures:
-        text = prose(900)
+    async def in_turn(self, peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
+        text = texts.prose(900)
         model = await self.prepare(peer, text)
-        answers = [await self.ask(peer, text, model, i) for i in range(len(BEGINNINGS))]
-        return {f"{TOGETHER} in turn, first token after the first user (ms)": _median_first(answers[1:])}
+        await self.ask(peer, text, model, 0)
+        for i in range(1, len(BEGINNINGS)):
+            answer = await self.ask(peer, text, model, i)
+            yield {f"{TOGETHER} in turn, first token after the first user (ms)": 1000 * answer.first}
 
-    async def at_once(self, peer: AnyPeer) -> Figures:
-        text = prose(900)
+    async def at_once(self, peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
+        text = texts.prose(900)
         model = await self.prepare(peer, text)
         answers = list(await asyncio.gather(*(self.ask(peer, text, model, i) for i in range(STREAMS))))
-        return {f"{TOGETHER} at once, median first token (ms)": _median_first(answers)}
+        median = statistics.median(answer.first for answer in answers)
+        yield {f"{TOGETHER} at once, median first token (ms)": 1000 * median}
 
 
-async def second_turn(peer: AnyPeer) -> Figures:
+async def second_turn(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
     """A conversation goes on after somebody else's request."""
-    opening = [user(prose(400)), {"role": "assistant", "content": "Yes."}]
+    opening = [user(texts.prose(400)), {"role": "assistant", "content": "Yes."}]
     await peer.chat(opening[:1], tokens=4, user=0)
-    answers = []
-    for beginning in BEGINNINGS[:AGAIN]:
-        await peer.chat([user(prose(100))], tokens=4, user=1)
-        answers.append(await peer.chat([*opening, user(f"{beginning} say why.")], tokens=4, user=0))
-    return {"second turn after somebody else's request, first token (ms)": _median_first(answers)}
+    for beginning in BEGINNINGS:
+        await peer.chat([user(texts.prose(100))], tokens=4, user=1)
+        answer = await peer.chat([*opening, user(f"{beginning} say why.")], tokens=4, user=0)
+        yield {"second turn after somebody else's request, first token (ms)": 1000 * answer.first}
 
 
-async def model_list(peer: AnyPeer) -> Figures:
+async def model_list(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
     seconds, clients = 3.0, 4
     stop = time.perf_counter() + seconds
     done = 0
@@ -143,47 +146,47 @@ async def model_list(peer: AnyPeer) -> Figures:
             done += 1
 
     await asyncio.gather(*(client() for _ in range(clients)))
-    return {"model list, requests/s": done / seconds}
+    yield {"model list, requests/s": done / seconds}
 
 
-def people_from(start: int) -> str:
+def people_from(start: int, texts: Texts) -> str:
     """A prompt that this model goes on with in JSON anyway."""
-    return f"{prose(20)}\n{start} people as a JSON list of objects with name, age and city:\n```json\n"
+    return f"{texts.prose(20)}\n{start} people as a JSON list of objects with name, age and city:\n```json\n"
 
 
-async def json_one_stream(peer: AnyPeer) -> Figures:
-    free = await peer.complete(numbers_from(100), tokens=LENGTH)
-    held = await peer.complete(people_from(100), tokens=LENGTH, schema=PEOPLE)
-    return {
+async def json_one_stream(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
+    free = await peer.complete(numbers_from(100, texts), tokens=LENGTH)
+    held = await peer.complete(people_from(100, texts), tokens=LENGTH, schema=PEOPLE)
+    yield {
         "one stream of JSON by schema, tokens/s": held.rate,
         "one stream of JSON by schema, of the free rate": held.rate / free.rate,
     }
 
 
-async def json_eight_streams(peer: AnyPeer) -> Figures:
-    free = await _together(peer, numbers_from, None)
-    held = await _together(peer, people_from, PEOPLE)
-    return {
+async def json_eight_streams(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
+    free = await _together(peer, [numbers_from(100 * (i + 1), texts) for i in range(STREAMS)])
+    held = await _together(peer, [people_from(100 * (i + 1), texts) for i in range(STREAMS)], PEOPLE)
+    yield {
         "eight streams of JSON by schema, tokens/s": held,
         "eight streams of JSON by schema, of the free rate": held / free,
     }
 
 
-async def _together(peer: AnyPeer, prompt: Callable[[int], str], schema: Schema | None) -> float:
+async def _together(peer: AnyPeer, prompts: list[str], schema: Schema | None = None) -> float:
     """Tokens a second of eight streams, their prompts included."""
     begun = time.perf_counter()
     answers = await asyncio.gather(
-        *(peer.complete(prompt(100 * (i + 1)), tokens=LENGTH, user=i, schema=schema) for i in range(STREAMS))
+        *(peer.complete(prompt, tokens=LENGTH, user=i, schema=schema) for i, prompt in enumerate(prompts))
     )
     return sum(answer.tokens for answer in answers) / (max(answer.ended for answer in answers) - begun)
 
 
-async def embeddings(peer: AnyPeer) -> Figures:
+async def embeddings(peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
     """Texts of some 20 words, 64 to a request, two requests at a time."""
-    texts = [prose(SENTENCE_TOKENS) for _ in range(SENTENCES)]
+    sentences = [texts.prose(SENTENCE_TOKENS) for _ in range(SENTENCES)]
     begun = time.perf_counter()
-    counts = await asyncio.gather(*(_embed_all(peer, texts[half::2], user=half) for half in range(2)))
-    return {"embeddings, sentences/s": sum(counts) / (time.perf_counter() - begun)}
+    counts = await asyncio.gather(*(_embed_all(peer, sentences[half::2], user=half) for half in range(2)))
+    yield {"embeddings, sentences/s": sum(counts) / (time.perf_counter() - begun)}
 
 
 async def _embed_all(peer: AnyPeer, texts: list[str], *, user: int) -> int:
@@ -196,16 +199,16 @@ class Prompts:
 
     renderer: Renderer
 
-    async def long_chat(self, peer: AnyPeer) -> Figures:
+    async def long_chat(self, peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
         """A conversation that was never seen before, and the same when it goes on."""
         if isinstance(peer, LlamaServerPeer):
-            return {}
+            return
         first, next_turn = [], []
         for number in range(9):
-            said = [f"{turn}: {prose(20)}" for turn in range(TURNS + 1)]
+            said = [f"{turn}: {texts.prose(20)}" for turn in range(TURNS + 1)]
             first.append(await asyncio.to_thread(self._milliseconds, said[: TURNS - 1], f"user {number}"))
             next_turn.append(await asyncio.to_thread(self._milliseconds, said, f"user {number}"))
-        return {
+        yield {
             f"a chat of {TURNS} messages rendered and tokenised (ms)": statistics.median(first),
             "the same with its next two messages (ms)": statistics.median(next_turn),
         }

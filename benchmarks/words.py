@@ -5,7 +5,6 @@ these texts all began with "The" and one of ten words, it had two to four tokens
 which shares nothing between users but what is public.
 """
 
-import itertools
 import random
 
 SUBJECTS = ("river", "harbour", "garden", "library", "market", "bridge", "station", "orchard", "valley", "theatre")
@@ -13,15 +12,21 @@ VERBS = ("remembers", "measures", "paints", "repairs", "follows", "describes", "
 THINGS = ("stones", "letters", "clocks", "boats", "maps", "lanterns", "voices", "seasons", "numbers", "machines")
 SYLLABLES = tuple(consonant + vowel for vowel in "aoeiu" for consonant in "bdfgklmnprstvz")
 TOKENS_A_SENTENCE = 8.1  # of the benchmark's model, measured
-_texts = itertools.count()
 
 
-def prose(tokens: int) -> str:
-    """About `tokens` tokens of sentences, different at every call from the first word on."""
-    number = next(_texts)
-    rng = random.Random(number * 7919 + 17)
-    subjects = [_name(number), *(f"The {rng.choice(SUBJECTS)}" for _ in range(1, int(tokens / TOKENS_A_SENTENCE)))]
-    return " ".join(f"{each} {rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)}." for each in subjects)
+class Texts:
+    """Texts by their number, from `number` on: two of these say the same to two peers."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
+    def prose(self, tokens: int) -> str:
+        """About `tokens` tokens of sentences."""
+        rng = random.Random(self.number * 7919 + 17)
+        others = (f"The {rng.choice(SUBJECTS)}" for _ in range(1, int(tokens / TOKENS_A_SENTENCE)))
+        subjects = [_name(self.number), *others]
+        self.number += 1
+        return " ".join(f"{each} {rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)}." for each in subjects)
 
 
 def _name(number: int) -> str:
