@@ -32,16 +32,23 @@ class Question:
     convert: Convert = list
 
 
-def together(*questions: Question) -> list[Rows]:
+def together(*questions: Question, commit: bool = False) -> list[Rows]:
     """The rows of each question, asked one after the other in a single round trip; that of a transaction's BEGIN is
-    saved too. Each sees what was committed before it ran, as ever."""
+    saved too. Each sees what was committed before it ran, as ever.
+
+    With `commit` the transaction ends behind them, in the same round trip: `atomic` finds nothing left to commit. One
+    that is part of a greater one ends with that. A constraint that only the end of a transaction checks is raised here.
+    """
+    commit = commit and not connection.savepoint_ids
     connection.ensure_connection()
     # Django's own cursor sends the values inside of the text, which PostgreSQL would have to plan each time.
     with connection.wrap_database_errors, ExitStack() as stack:
         cursors = [stack.enter_context(psycopg.Cursor(connection.connection)) for _ in questions]
-        with connection.connection.pipeline() if len(questions) > 1 else nullcontext():
+        with connection.connection.pipeline() if len(questions) + commit > 1 else nullcontext():
             for cursor, question in zip(cursors, questions, strict=True):
                 cursor.execute(question.sql, question.bound, prepare=True)
+            if commit:
+                stack.enter_context(psycopg.Cursor(connection.connection)).execute("COMMIT", prepare=False)
         return [question.convert(cursor.fetchall()) for cursor, question in zip(cursors, questions, strict=True)]
 
 
@@ -103,10 +110,10 @@ def instance(model: type[Row], values: Sequence[Any]) -> Row:
     return model.from_db("default", columns(model), values)
 
 
-def insert(row: models.Model) -> None:
+def insert(row: models.Model, *, commit: bool = False) -> None:
     """As `row.save(force_insert=True)`, for a model without a base of its own, signals, and values that the database
-    makes."""
-    together(insertion(row))
+    makes. `commit` as for `together`."""
+    together(insertion(row), commit=commit)
     row._state.adding, row._state.db = False, connection.alias
 
 

@@ -2,8 +2,9 @@
 
 import uuid
 
+import psycopg
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
@@ -101,3 +102,35 @@ def test_what_a_statement_returns_is_the_row_that_a_query_set_finds() -> None:
     again = Run.objects.get(pk=run.pk)
     assert vars(returned(Run, row)) | {"_state": None} == vars(again) | {"_state": None}
     assert again.attempt == 7 and again.options == run.options
+
+
+def seen_by_others(email: str) -> bool:
+    """Whether it is committed: found over another connection."""
+    with psycopg.connect(connection.connection.info.dsn, password=connection.connection.info.password) as other:
+        found = other.execute(f"SELECT 1 FROM {User._meta.db_table} WHERE email = %s", [email]).fetchone()
+    return found is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_may_end_with_its_last_question() -> None:
+    change = f"UPDATE {User._meta.db_table} SET email = %s WHERE id = %s RETURNING 1"
+    alice = factories.user("alice")
+    with transaction.atomic():
+        together(Question(change, ["bob@x", alice.pk]), commit=True)
+        assert seen_by_others("bob@x")
+    with pytest.raises(DataError), transaction.atomic():
+        together(Question(change, ["carol@x", alice.pk]), Question("SELECT 1 / 0"), commit=True)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        with transaction.atomic():
+            together(Question(change, ["dora@x", alice.pk]), commit=True)
+        assert not seen_by_others("dora@x")  # the greater transaction goes on, and is undone
+        raise RuntimeError
+    assert User.objects.get(pk=alice.pk).email == "bob@x"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_constraint_that_the_end_checks_is_raised_by_the_commit() -> None:
+    run = Run(user_id=-1, kind="chat", model="m", version="v", weights="w", context=64)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(run, commit=True)
+    assert not Run.objects.exists()

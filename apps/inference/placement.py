@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from apps.compiled import Compiled, Question, Rows, columns, insert, instance, together, updating
+from apps.compiled import Compiled, Question, Rows, columns, instance, together, updating
 from apps.inference import keepalive, sizing
 from apps.inference.models import ACTIVE, LEASE, Replica, ReplicaState, Run, RunState, Worker
 
@@ -50,16 +50,10 @@ def lock() -> None:
     together(_LOCK)
 
 
-def admit(new: Run | None = None) -> Outcome:
-    """Takes the lock and admits every run that can start now, fairest first. Call inside a transaction.
-
-    `new` is a run that is not stored yet: it takes part, and is stored as what became of it.
-    """
+def admit() -> Outcome:
+    """Takes the lock and admits every run that can start now, fairest first. Call inside a transaction."""
     board, _ = look()
-    outcome = board.admit(new)
-    if new:
-        insert(new)
-    return outcome
+    return board.admit()
 
 
 def look(*first: Question) -> tuple["Board", list[Rows]]:
@@ -118,7 +112,10 @@ class Board:
         return sum(self.users_of.get(replica.pk, {}).values())
 
     def admit(self, new: Run | None = None) -> Outcome:
-        """Fair turns: the user with the fewest runs under way goes next; among equals, who asked first."""
+        """Fair turns: the user with the fewest runs under way goes next; among equals, who asked first.
+
+        `new` is a run that is not stored yet: it takes part, and is to be stored as what became of it.
+        """
         waiting = self.waiting() + ([new] if new else [])
         hopeless: set[tuple[Any, ...]] = set()
         while waiting:

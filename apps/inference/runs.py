@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from apps.accounts.access import Access
 from apps.accounts.models import User
+from apps.compiled import insert
 from apps.errors import Problem
 from apps.inference import commands, endings, keepalive, layers, placement
 from apps.inference.layers import BATCH, EMBEDS_ONLY, LAYERS, SEES
@@ -136,9 +137,12 @@ def _allowed(access: Access, keep_alive: float | None) -> float | None:
 def _enter(run: Run) -> Run:
     creating = event_log.default().creating(run.log_id, owner=run.user_id, ttl=settings.RUN_TTL_SECONDS)
     try:
-        with transaction.atomic(), creating:  # nothing is committed before the log is there
-            outcome = placement.admit(run)
-            if not any(run_id == str(run.pk) for _, run_id, _ in outcome.hand_overs):
+        with transaction.atomic():
+            with creating:
+                board, _ = placement.look()
+            outcome = board.admit(run)  # the log is there: from here on a commit promises nothing that is not
+            insert(run, commit=run.state != RunState.QUEUED)
+            if run.state == RunState.QUEUED:
                 _check_it_may_wait(run)
     except redis.exceptions.RedisError as error:
         raise Problem("unavailable", "The event log is away for the moment; try again.", retry_after=2) from error

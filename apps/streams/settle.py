@@ -7,12 +7,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Final
 
-from asgiref.sync import SyncToAsync, markcoroutinefunction, sync_to_async
-from django.db import close_old_connections
+from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.errors import Problem
+from apps.streams import threads
 from apps.streams.log import Entry
 from apps.streams.pending import PendingStream, Producer, Renderer, keep
 
@@ -53,15 +53,17 @@ def _dress(settled: HttpResponseBase, pending: PendingStream) -> HttpResponseBas
 
 
 async def _settle(pending: PendingStream, producer: Producer) -> HttpResponseBase:
-    await release_thread()
+    await threads.release()
     lines = Lines(pending, producer)
     try:
         if pending.as_stream:
             return await _stream(lines, pending.renderer)
-        return await _whole(lines, pending.renderer)
+        settled = await _whole(lines, pending.renderer)
     except Problem as problem:
         await producer.abandon_soon()
-        return pending.renderer.failure(problem)
+        settled = pending.renderer.failure(problem)
+    threads.lend()
+    return settled
 
 
 async def _whole(lines: "Lines", renderer: Renderer) -> HttpResponse:
@@ -127,11 +129,14 @@ class Lines:
             await source.aclose()
 
     async def _all(self) -> AsyncGenerator[bytes, None]:
-        await release_thread()  # outer middlewares have used one meanwhile
-        if self._first:
-            yield self._first
-        async for chunk in self._chunks:
-            yield chunk
+        await threads.release()  # outer middlewares have used one meanwhile
+        try:
+            if self._first:
+                yield self._first
+            async for chunk in self._chunks:
+                yield chunk
+        finally:
+            threads.lend()  # Django closes the response in one
 
     async def _read(self) -> AsyncGenerator[bytes, None]:
         begun, self._following = False, True
@@ -151,21 +156,3 @@ class Lines:
 
     def _written(self, entries: Iterable[Entry]) -> Iterable[bytes]:
         return (line for entry in entries for line in self._renderer.lines(entry))
-
-
-async def release_thread() -> None:
-    """Ends the thread that Django keeps for this request's synchronous code, with its database connection.
-
-    A later synchronous call starts another one. Without such a thread (a test client's request) nothing is done but
-    to give the connection back.
-    """
-    context = SyncToAsync.thread_sensitive_context.get(None)
-    if context is None:
-        await sync_to_async(close_old_connections)()
-        return
-    if context not in SyncToAsync.context_to_thread_executor:
-        return
-    await sync_to_async(close_old_connections)()
-    executor = SyncToAsync.context_to_thread_executor.pop(context, None)
-    if executor is not None:
-        executor.shutdown(wait=False)

@@ -13,8 +13,9 @@ from django.conf import settings  # noqa: E402
 from apps.api.live_body import LiveBody  # noqa: E402
 from apps.api.websockets import Knock  # noqa: E402
 from apps.streams.routing import websocket_urlpatterns  # noqa: E402
+from apps.streams.threads import Threads  # noqa: E402
 
 application = LiveBody(
-    ProtocolTypeRouter({"http": http, "websocket": Knock(URLRouter(websocket_urlpatterns))}),
+    ProtocolTypeRouter({"http": Threads(http), "websocket": Knock(URLRouter(websocket_urlpatterns))}),
     max_body=settings.MAX_BODY_BYTES,
 )

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -20,10 +21,12 @@ from apps.errors import Problem
 from apps.streams import log, reader
 from apps.streams.log import Entry, EventLog
 from apps.streams.pending import PendingStream
+from apps.streams.threads import KEPT, Threads
 
 promised: list[str] = []  # by a view that got as far as to run
 abandoned: list[str] = []
 slow_view = threading.Event()
+threads_of_views: list[int] = []
 
 
 class Plain:
@@ -51,6 +54,7 @@ def follow(request: HttpRequest, log_id: str) -> HttpResponse:
         log_id, Plain(), streaming="whole" not in request.GET, on_abandon=lambda: abandoned.append(log_id)
     )
     response["X-From-View"] = "kept"
+    threads_of_views.append(threading.get_native_id())
     promised.append(log_id)
     return HttpResponse("something else") if "discard" in request.GET else response
 
@@ -73,11 +77,12 @@ class Server(uvicorn.Server):
         """Signals are the test runner's."""
 
 
-@pytest.fixture(scope="module")
-def port(django_db_setup: None, django_db_blocker: Any) -> Iterator[int]:
-    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=MIDDLEWARE), django_db_blocker.unblock():
+@contextmanager
+def serving(*middleware: str) -> Iterator[int]:
+    """The port of a server with these middlewares."""
+    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=middleware):
         listener = socket.create_server(("127.0.0.1", 0))
-        server = Server(uvicorn.Config(ASGIHandler(), lifespan="off", log_level="warning", http="httptools"))
+        server = Server(uvicorn.Config(Threads(ASGIHandler()), lifespan="off", log_level="warning", http="httptools"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), name="uvicorn")
         thread.start()
         yield listener.getsockname()[1]
@@ -85,6 +90,12 @@ def port(django_db_setup: None, django_db_blocker: Any) -> Iterator[int]:
         thread.join(10)
         listener.close()
         connections.close_all()
+
+
+@pytest.fixture(scope="module")
+def port(django_db_setup: None, django_db_blocker: Any) -> Iterator[int]:
+    with django_db_blocker.unblock(), serving(*MIDDLEWARE) as port:
+        yield port
 
 
 def ask(port: int, address: str) -> socket.socket:
@@ -131,7 +142,9 @@ def write(events: EventLog, log_id: str, *words: str) -> None:
 
 
 def request_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    return [
+        thread.name for thread in threading.enumerate() if thread.name.startswith(("request", "ThreadPoolExecutor"))
+    ]
 
 
 def followed() -> set[str]:
@@ -269,7 +282,7 @@ def test_fifty_open_streams_hold_no_thread_and_no_connection(events: EventLog, l
     clients = [ask(port, name) for name in names]
     for client in clients:
         read_until(client, b'"a"')
-    assert eventually(lambda: len(request_threads()) <= before + 2), request_threads()
+    assert eventually(lambda: len(request_threads()) <= before + KEPT), request_threads()
     pool = connections["default"].pool  # type: ignore[attr-defined]
     assert eventually(lambda: pool.get_stats()["pool_size"] - pool.get_stats()["pool_available"] <= 1)
     events.append_many([(name, 0, [("text", {"t": "b"})]) for name in names])
@@ -278,6 +291,15 @@ def test_fifty_open_streams_hold_no_thread_and_no_connection(events: EventLog, l
         read_until(client, b"0\r\n\r\n")
         client.close()
     assert not set(names) & set(abandoned)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_take_the_threads_of_earlier_ones(events: EventLog, log_id: str) -> None:
+    events.end(log_id, 0, "end", {})
+    with serving("apps.streams.settle.Settle") as port:
+        for query in ("", "?whole") * 10:
+            assert read_all(ask(port, f"{log_id}{query}"))[0] == 200
+    assert len({*threads_of_views[-20:]}) < 5, threads_of_views
 
 
 def test_a_crowd_that_leaves_at_any_moment_leaves_nothing_behind(events: EventLog, log_id: str, port: int) -> None:
@@ -296,7 +318,7 @@ def test_a_crowd_that_leaves_at_any_moment_leaves_nothing_behind(events: EventLo
     assert eventually(lambda: set(made) <= set(abandoned), 5)
     assert not [name for name in made if abandoned.count(name) != 1]
     assert eventually(lambda: not followed() & set(names))
-    assert eventually(lambda: len(request_threads()) <= before + 2), request_threads()
+    assert eventually(lambda: len(request_threads()) <= before + KEPT), request_threads()
 
 
 @pytest.mark.django_db(transaction=True)
