@@ -1,5 +1,6 @@
 """The head of a GGUF file is hostile input: every mutation of a sound one is read or refused, within bounds."""
 
+import contextlib
 import struct
 import time
 import tracemalloc
@@ -180,6 +181,8 @@ def test_the_largest_arrays_stay_within_bounds_of_time_and_memory(kind: int) -> 
     count = (gguf.MAX_HEAD_BYTES - 40_000_000) // len(element)
     long = text(b"long") + struct.pack("<IIQ", 9, kind, count) + element * count
     for data in (header(pairs=900) + body, header(pairs=1) + long):
-        began = time.monotonic()
         _read_or_refuse(data, verbose=False)
+        began = time.monotonic()
+        with contextlib.suppress(Problem):  # untraced: noting each allocation takes longer than reading
+            read(data)
         assert time.monotonic() - began < 10

@@ -19,7 +19,7 @@ from jinja2.parser import Parser
 
 MAX_TEXT = 10 * 1024 * 1024  # characters of a rendered prompt, and of any text or list that a template puts together
 MAX_STEPS = 1_000_000  # of one rendering: an item that a loop goes through is one
-_CALL_STEPS = 10  # what a call of a macro costs, or one more item of a list
+_CALL_STEPS = 20  # what a call of a macro costs, or one more item of a list
 _LAZY_STEPS = 4  # what an item costs that is made on the way
 _MAX_BITS = 4096  # of a number that a template computes
 _SENTENCE = 300
