@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from apps.inference import types
+from apps.inference.prompt import conversation
 from apps.inference.prompt.client import Renderer
+from apps.inference.prompt.engines import Engines
 from apps.inference.prompt.job import PromptJob
 from benchmarks.loads import Answer, CorralPeer, LlamaServerPeer, Message, Schema
 from benchmarks.words import Texts
@@ -20,7 +22,7 @@ AnyPeer = CorralPeer | LlamaServerPeer
 Figures = dict[str, float]
 STREAMS = 8
 LENGTH = 128
-AGAIN = 24  # how often a round asks for a first token: what it measures is small, and the machine is never quite quiet
+AGAIN = 48  # how often a round asks for a first token: what it measures is small, and the machine is never quite quiet
 TOGETHER = "eight users of one SYSTEM"
 BEGINNINGS = (
     "Please", "Now", "Quickly", "Kindly", "First", "Then", "Just", "Also",
@@ -195,30 +197,46 @@ async def _embed_all(peer: AnyPeer, texts: list[str], *, user: int) -> int:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Rendering and tokenising alone, in a render child of its own; the peer has no such thing to ask."""
+    """Prompts alone, without a model: the template by itself, and all that the render child does, over its pipe. The
+    peer has no such thing to ask."""
 
     renderer: Renderer
+    templates: Engines
 
     async def long_chat(self, peer: AnyPeer, texts: Texts) -> AsyncIterator[Figures]:
         """A conversation that was never seen before, and the same when it goes on."""
         if isinstance(peer, LlamaServerPeer):
             return
-        first, next_turn = [], []
+        rendered, first, next_turn = [], [], []
         for number in range(9):
             said = [f"{turn}: {texts.prose(20)}" for turn in range(TURNS + 1)]
-            first.append(await asyncio.to_thread(self._milliseconds, said[: TURNS - 1], f"user {number}"))
-            next_turn.append(await asyncio.to_thread(self._milliseconds, said, f"user {number}"))
+            begun, goes_on = (_job(part, f"user {number}") for part in (said[: TURNS - 1], said))
+            rendered.append(_milliseconds(self._render, begun))
+            first.append(await asyncio.to_thread(_milliseconds, self._build, begun))
+            next_turn.append(await asyncio.to_thread(_milliseconds, self._build, goes_on))
         yield {
-            f"a chat of {TURNS} messages rendered and tokenised (ms)": statistics.median(first),
+            f"a chat of {TURNS} messages rendered (ms)": statistics.median(rendered),
+            "rendered and tokenised, in the render child (ms)": statistics.median(first),
             "the same with its next two messages (ms)": statistics.median(next_turn),
         }
 
-    def _milliseconds(self, said: list[str], user: str) -> float:
-        roles = ("user", "assistant")
-        messages = tuple(types.Message(roles[turn % 2], text) for turn, text in enumerate(said))
-        job = PromptJob(kind="chat", num_ctx=32768, messages=messages, share_key=user)
-        begun = time.perf_counter()
+    def _render(self, job: PromptJob) -> None:
+        if not self.templates.of(job).render(conversation.of(job)):
+            raise RuntimeError("the prompt is empty")
+
+    def _build(self, job: PromptJob) -> None:
         prompt = self.renderer.render(job)
         if not prompt.tokens or prompt.dropped_messages:
             raise RuntimeError("the chat did not fit")
-        return 1000 * (time.perf_counter() - begun)
+
+
+def _job(said: list[str], user: str) -> PromptJob:
+    roles = ("user", "assistant")
+    messages = tuple(types.Message(roles[turn % 2], text) for turn, text in enumerate(said))
+    return PromptJob(kind="chat", num_ctx=32768, messages=messages, share_key=user)
+
+
+def _milliseconds(work: Callable[[PromptJob], None], job: PromptJob) -> float:
+    begun = time.perf_counter()
+    work(job)
+    return 1000 * (time.perf_counter() - begun)
