@@ -8,13 +8,15 @@ _BLOCK = 1024
 
 def beginning(text: str, tags: Sequence[str]) -> int:
     """How many of the last characters may turn out to begin one of the tags."""
-    tags = [tag for tag in tags if tag[0] in text]
-    longest = max(map(len, tags), default=0)
-    for length in range(min(longest - 1, len(text)), 0, -1):
-        tail = text[-length:]
-        if any(tag.startswith(tail) for tag in tags):
-            return length
-    return 0
+    window = max(0, len(text) + 1 - max(map(len, tags), default=1))
+    earliest = len(text)
+    for tag in tags:
+        start = text.find(tag[0], window, earliest)
+        while start >= 0 and not tag.startswith(text[start:]):
+            start = text.find(tag[0], start + 1, earliest)
+        if start >= 0:
+            earliest = start
+    return len(text) - earliest
 
 
 def blocks(text: str) -> list[str]:
