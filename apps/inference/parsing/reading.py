@@ -38,7 +38,7 @@ def call(name: str, arguments: dict[str, Any]) -> ToolCall:
 def value_of(text: str) -> Any:
     """The JSON value a text is, None where it is none that every reader takes. Line ends in strings are let pass."""
     try:
-        value = json.loads(text, strict=False, parse_constant=_refuse, parse_float=_finite)
+        value = _decode(text)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no character
     except (ValueError, RecursionError):
@@ -103,6 +103,9 @@ def _finite(number: str) -> float:
     if not math.isfinite(value := float(number)):
         raise ValueError(number)
     return value
+
+
+_decode = json.JSONDecoder(strict=False, parse_constant=_refuse, parse_float=_finite).decode
 
 
 def _shallow(value: Any, depth: int = MAX_DEPTH) -> bool:
