@@ -53,6 +53,7 @@ TARGETS = {
     "eight streams of JSON by schema, of the free rate": "corral ≥ 0.9",
     "embeddings, sentences/s": "≥ 0.95 ×",
     f"a chat of {scenes.TURNS} messages rendered (ms)": "corral ≤ 20",
+    "rendered and tokenised, in the render child (ms)": "corral ≤ 20",
 }
 
 

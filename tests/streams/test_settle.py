@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from asgiref.sync import SyncToAsync
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse
@@ -139,6 +140,11 @@ def eventually(condition: Callable[[], bool], seconds: float = 2.0) -> bool:
 
 def write(events: EventLog, log_id: str, *words: str) -> None:
     events.append(log_id, 0, [("text", {"t": word}) for word in words])
+
+
+def lent() -> list[object]:
+    """Requests that hold a thread."""
+    return list(SyncToAsync.context_to_thread_executor)
 
 
 def request_threads() -> list[str]:
@@ -282,6 +288,7 @@ def test_fifty_open_streams_hold_no_thread_and_no_connection(events: EventLog, l
     clients = [ask(port, name) for name in names]
     for client in clients:
         read_until(client, b'"a"')
+    assert eventually(lambda: not lent()), request_threads()
     assert eventually(lambda: len(request_threads()) <= before + KEPT), request_threads()
     pool = connections["default"].pool  # type: ignore[attr-defined]
     assert eventually(lambda: pool.get_stats()["pool_size"] - pool.get_stats()["pool_available"] <= 1)
@@ -318,6 +325,7 @@ def test_a_crowd_that_leaves_at_any_moment_leaves_nothing_behind(events: EventLo
     assert eventually(lambda: set(made) <= set(abandoned), 5)
     assert not [name for name in made if abandoned.count(name) != 1]
     assert eventually(lambda: not followed() & set(names))
+    assert eventually(lambda: not lent()), request_threads()
     assert eventually(lambda: len(request_threads()) <= before + KEPT), request_threads()
 
 
