@@ -39,7 +39,7 @@ Scene = Callable[[scenes.AnyPeer, Texts], AsyncIterator[scenes.Figures]]
 Samples = dict[str, dict[str, list[float]]]
 PEERS = ("corral", "llama-server")
 MEGA = 1024 * 1024
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.1  # for what a peer does behind its answer, such as writing down that it ended
 TARGETS = {
     "one stream, tokens/s": "≥ 0.97 ×",
     "eight streams, tokens/s": "≥ 1.0 ×",

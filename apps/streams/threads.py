@@ -20,7 +20,11 @@ _lent = SyncToAsync.context_to_thread_executor
 
 
 class Threads:
-    """ASGI wrapper: what a request runs by `sync_to_async` runs in one thread, which outlives the request."""
+    """ASGI wrapper: what a request runs by `sync_to_async` runs in one thread, which outlives the request.
+
+    asgiref's own way to give a context an executor refuses calls of tasks that outlive the request, as those do that
+    tell a producer that its client left; hence the entry in its table.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
