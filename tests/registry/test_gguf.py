@@ -185,4 +185,4 @@ def test_the_largest_arrays_stay_within_bounds_of_time_and_memory(kind: int) -> 
         began = time.monotonic()
         with contextlib.suppress(Problem):  # untraced: noting each allocation takes longer than reading
             read(data)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 2
