@@ -1,8 +1,11 @@
 """Query sets compiled once, and several questions in one round trip, for the few that every request asks.
 
-Django writes the SQL of a query set anew each time it is asked, which takes about a millisecond where the rule is long.
+Django writes the SQL of a query set anew each time it is asked, which takes about a millisecond where the rule is long,
+and PostgreSQL plans it anew, which takes as long again: what is asked here is prepared once a connection
+(CORRAL_DB_PREPARE).
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -54,10 +57,10 @@ def together(*questions: Question, commit: bool = False) -> list[Rows]:
 
 @dataclass(frozen=True)
 class _Statement:
-    """`places` holds for each place of the SQL the parameter's name, or an empty one and the constant."""
+    """`places` holds for each place of the SQL the parameter's name."""
 
     sql: str
-    places: list[tuple[str, Any]]
+    places: list[str]
     convert: Convert
 
 
@@ -78,8 +81,7 @@ class Compiled:
     def ask(self, **values: Value) -> Question:
         """The question with its values, for `together`."""
         statement = self._compiled
-        bound = [values[name] if name else fixed for name, fixed in statement.places]
-        return Question(statement.sql, bound, statement.convert)
+        return Question(statement.sql, [values[name] for name in statement.places], statement.convert)
 
     @cached_property
     def _compiled(self) -> _Statement:
@@ -87,11 +89,31 @@ class Compiled:
         compiler = self._build(**stand_ins).query.get_compiler(connection=connection)
         sql, bound = compiler.as_sql()
         names: Mapping[Any, str] = {value: name for name, value in stand_ins.items()}
-        places = [(names.get(value, "") if isinstance(value, Value) else "", value) for value in bound]
-        if missing := self._parameters.keys() - {name for name, _ in places}:
+        places = [names.get(value, "") if isinstance(value, Value) else "" for value in bound]
+        if missing := self._parameters.keys() - set(places):
             raise ValueError(f"the query does not use {', '.join(sorted(missing))}")
+        written = _with_constants(sql, [None if name else value for name, value in zip(places, bound, strict=True)])
         converters = compiler.get_converters([column for column, _, _ in compiler.select])
-        return _Statement(sql, places, lambda rows: [tuple(row) for row in compiler.apply_converters(rows, converters)])
+        return _Statement(
+            written,
+            [name for name in places if name],
+            lambda rows: [tuple(row) for row in compiler.apply_converters(rows, converters)],
+        )
+
+
+def _with_constants(sql: str, constants: Sequence[Any]) -> str:
+    """The SQL with its constants in their places, None where a value is bound later: what a prepared statement knows
+    of them, such as the states that a partial index holds, its plan can use."""
+    connection.ensure_connection()
+    left = iter(constants)
+
+    def place(match: re.Match[str]) -> str:
+        constant = None if match[0] == "%%" else next(left)
+        if constant is None:
+            return match[0]
+        return psycopg.sql.Literal(constant).as_string(connection.connection).replace("%", "%%")
+
+    return re.sub(r"%%|%s", place, sql)
 
 
 def _stand_in(number: int, kind: type[Value]) -> Value:

@@ -34,6 +34,31 @@ def test_constants_of_the_query_set_are_kept() -> None:
     assert ask(name="alice", number=alice.pk) == []
 
 
+def prepared() -> list[str]:
+    """What this connection's server has planned for good."""
+    (rows,) = together(Question("SELECT statement FROM pg_prepared_statements"))
+    return [statement for (statement,) in rows]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_is_prepared_once_with_its_constants_in_it() -> None:
+    """A plan that is kept may use a partial index only if it knows which states are asked for."""
+    ask = Compiled(lambda user: Run.objects.open().filter(user=user, kind="100%").values_list("pk"), user=int)
+    for number in range(3):
+        assert ask(user=number) == []
+    (statement,) = [text for text in prepared() if "100%" in text]
+    assert "'queued'" in statement and "'100%'" in statement and "$1" in statement and "$2" not in statement
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_that_failed_can_be_asked_again() -> None:
+    halves = Question("SELECT 6 / %s", [0])
+    for _ in range(2):
+        with pytest.raises(DataError), transaction.atomic():
+            together(Question("SELECT 5"), halves, Question("SELECT 7"))
+        assert together(Question("SELECT 5"), Question(halves.sql, [3]), Question("SELECT 7")) == [[(5,)], [(2,)], [(7,)]]
+
+
 @pytest.mark.django_db
 def test_a_parameter_that_the_query_does_not_use_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="unused"):

@@ -138,6 +138,8 @@ SPECTACULAR_SETTINGS = {
 # --- Where state lives ------------------------------------------------------------------------------------------
 
 DB_POOL = env.number("CORRAL_DB_POOL", 20, minimum=2, maximum=200)
+DB_PREPARE = env.flag("CORRAL_DB_PREPARE", True)
+ONLY_WHERE_ASKED = 2**31  # times that psycopg sees a statement before it prepares it unasked (apps/compiled.py asks)
 
 
 def _database(url: str) -> dict[str, object]:
@@ -154,6 +156,7 @@ def _database(url: str) -> dict[str, object]:
         "PORT": query.pop("port", "") or str(parts.port or ""),
         "OPTIONS": {
             "pool": {"min_size": 1, "max_size": DB_POOL, "timeout": 10},
+            "prepare_threshold": ONLY_WHERE_ASKED if DB_PREPARE else None,
             **{name: unquote(value) for name, value in query.items()},
         },
     }
