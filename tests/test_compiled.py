@@ -52,11 +52,11 @@ def test_a_statement_is_prepared_once_with_its_constants_in_it() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_statement_that_failed_can_be_asked_again() -> None:
-    halves = Question("SELECT 6 / %s", [0])
+    sql = "SELECT 6 / %s"
     for _ in range(2):
         with pytest.raises(DataError), transaction.atomic():
-            together(Question("SELECT 5"), halves, Question("SELECT 7"))
-        assert together(Question("SELECT 5"), Question(halves.sql, [3]), Question("SELECT 7")) == [[(5,)], [(2,)], [(7,)]]
+            together(Question("SELECT 5"), Question(sql, [0]), Question("SELECT 7"))
+        assert together(Question("SELECT 5"), Question(sql, [3]), Question("SELECT 7")) == [[(5,)], [(2,)], [(7,)]]
 
 
 @pytest.mark.django_db
