@@ -6,6 +6,7 @@ and PostgreSQL plans it anew, which takes as long again: what is asked here is p
 """
 
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import connection, models
 
-Value = int | str | datetime
+Value = int | str | datetime | uuid.UUID
 Build = Callable[..., models.QuerySet[Any, Any]]
 Row = TypeVar("Row", bound=models.Model)
 Rows = list[tuple[Any, ...]]
 Convert = Callable[[Rows], Rows]
 
-_NUMBER = -7_000_000_001  # an id that no row has
+_NUMBER = 2_000_000_001  # fits any column of numbers; no query set names it
 _MOMENT = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -118,7 +119,9 @@ def _with_constants(sql: str, constants: Sequence[Any]) -> str:
 
 def _stand_in(number: int, kind: type[Value]) -> Value:
     if kind is int:
-        return _NUMBER - number
+        return _NUMBER + number
+    if kind is uuid.UUID:
+        return uuid.UUID(int=number)
     return f"stand-in {number}" if kind is str else _MOMENT + timedelta(days=number)
 
 
@@ -173,21 +176,3 @@ def _updating(model: type[models.Model], names: tuple[str, ...]) -> str:
 
 def _column(field: Any) -> str:
     return connection.ops.quote_name(str(field.column))
-
-
-@cache
-def returning(model: type[models.Model]) -> str:
-    """All columns of a model, for the RETURNING of a statement written by hand."""
-    return ", ".join(_column(field) for field in model._meta.concrete_fields)
-
-
-def returned(model: type[Row], values: Sequence[Any]) -> Row:
-    """The instance of a row that came back by `returning`."""
-    fields = zip(model._meta.concrete_fields, values, strict=True)
-    return instance(model, [_converted(field, value) for field, value in fields])
-
-
-def _converted(field: models.Field[Any, Any], value: Any) -> Any:
-    for convert in field.get_db_converters(connection):
-        value = convert(value, None, connection)
-    return value

@@ -8,7 +8,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
-from apps.compiled import Compiled, Question, insert, insertion, returned, returning, together, updating
+from apps.compiled import Compiled, Question, columns, insert, insertion, instance, together, updating
 from apps.inference.models import Run
 from apps.usage.models import Usage
 from tests import factories
@@ -119,14 +119,15 @@ def test_only_the_fields_that_are_named_are_updated() -> None:
 
 
 @pytest.mark.django_db
-def test_what_a_statement_returns_is_the_row_that_a_query_set_finds() -> None:
+def test_a_whole_row_is_the_one_that_a_query_set_finds() -> None:
     kind = {"kind": "chat", "model": "m", "version": "v", "weights": "w", "context": 64}
     run = Run.objects.create(user=factories.user("alice"), options={"num_thread": 2}, sizing={"a": [1.5]}, **kind)
-    sql = f"UPDATE {Run._meta.db_table} SET attempt = %s WHERE id = %s RETURNING {returning(Run)}"
-    ((row,),) = together(Question(sql, [7, run.pk]))
+    ask = Compiled(lambda run: Run.objects.filter(pk=run).values_list(*columns(Run)), run=uuid.UUID)
+    assert ask(run=uuid.uuid4()) == []
+    (row,) = ask(run=run.pk)
     again = Run.objects.get(pk=run.pk)
-    assert vars(returned(Run, row)) | {"_state": None} == vars(again) | {"_state": None}
-    assert again.attempt == 7 and again.options == run.options
+    assert vars(instance(Run, row)) | {"_state": None} == vars(again) | {"_state": None}
+    assert again.options == run.options
 
 
 def seen_by_others(email: str) -> bool:

@@ -97,29 +97,51 @@ class Agent:
     # --- doors ------------------------------------------------------------------------------------------------
 
     def take(self, run_id: str, attempt: int) -> None:
-        """A run that was admitted to one of our replicas. A message of an older attempt is let drop."""
-        run = Run.objects.begin(run_id, attempt=attempt)
+        """A run that was admitted to one of our replicas. A message of an older attempt is let drop.
+
+        Its host prepares the prompt while its row is written and its log claimed.
+        """
+        run = Run.objects.handed_over(run_id, attempt=attempt)
         if run is None:
             log.info("run_not_ours", run=run_id, attempt=attempt)
             return
+        host, seat = self._host_of(run), seat_of(run)
+        seated = host is not None and host.take(seat)
         try:
-            self._seat(run)
-        except AWAY as error:  # the row says running, so nobody else will take it: it is seated when they are back
-            log.warning("database_away", error=str(error).strip())
-            self._clerk.later(functools.partial(self._seat, run))
-
-    def _seat(self, run: Run) -> None:
-        """Claims the run's log and puts the run into its host's inbox. One that has neither ends with a sentence."""
-        if not event_log.default().claim(run.log_id, run.fence):
-            self._clerk.later(functools.partial(endings.lose, run, Problem("internal", "the log of this run is gone")))
+            begun = Run.objects.begin(run_id, attempt=attempt)
+        except BaseException as error:
+            seat.settle(ours=False)
+            if isinstance(error, AWAY):
+                self._clerk.later(functools.partial(Run.objects.give_back, run_id, attempt=attempt))
+            raise
+        if not begun:
+            seat.settle(ours=False)
             return
+        try:
+            self._own(run, seat, seated)
+        except AWAY as error:  # the row says running, so nobody else will take it: it is ours when they are back
+            log.warning("database_away", error=str(error).strip())
+            self._clerk.later(functools.partial(self._own, run, seat, seated))
+
+    def _host_of(self, run: Run) -> Host | None:
         host = self.hosts.get(str(run.replica_id))
         if host is None and run.replica is not None and run.replica.worker_id == self._worker_id:
             host = self.host_for(run.replica)
-        if host is None:
+        return host
+
+    def _own(self, run: Run, seat: Seat, seated: bool) -> None:
+        """Claims the run's log, and lets its host go on. A run without log or host ends with a sentence."""
+        try:
+            claimed = event_log.default().claim(run.log_id, run.fence)
+        except BaseException as error:
+            if not isinstance(error, AWAY):  # those are repeated
+                seat.settle(ours=False)
+            raise
+        seat.settle(ours=claimed and seated)
+        if not claimed:
+            self._clerk.later(functools.partial(endings.lose, run, Problem("internal", "the log of this run is gone")))
+        elif not seated:
             self._clerk.later(functools.partial(endings.lose, run, Problem("internal", endings.DIED)))
-        else:
-            host.take(seat_of(run))
 
     def reconcile(self) -> None:
         self._wake.set()

@@ -21,7 +21,7 @@ import structlog
 
 from apps.errors import Problem
 from apps.inference import commands
-from apps.inference.clerk import persist
+from apps.inference.clerk import AWAY, persist
 from apps.inference.endings import DIED, DIED_MIDWAY
 from apps.inference.prompt.client import Renderer
 from apps.inference.runner_login import RunnerLogin
@@ -36,7 +36,12 @@ STOP_GRACE = 3.0  # seconds
 
 @dataclass
 class Seat:
-    """One run at this host. `said` becomes true with its first token; `handed` when the runner has it."""
+    """One run at this host. `said` becomes true with its first token; `allowed` when the runner may write to its log;
+    `handed` when the runner has it.
+
+    It is seated before its row says so and its log is claimed, so that its prompt is prepared meanwhile; until then
+    nothing is written and nothing is said of it (`is_ours`).
+    """
 
     run_id: str
     attempt: int
@@ -46,11 +51,30 @@ class Seat:
     payload: dict[str, Any]
     user_id: int
     context: int
+    allowed: bool = False
     handed: bool = False
     said: bool = False
     prompt: tuple[int, ...] = ()
     dropped: int = 0
     load_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self._ours = False
+        self._known = threading.Event()
+
+    def settle(self, *, ours: bool) -> None:
+        """Whether row and log are this attempt's: to be said once by whoever seated it, come what may."""
+        self._ours = ours
+        self._known.set()
+
+    def is_ours(self) -> bool:
+        """Waits until that is settled."""
+        self._known.wait()
+        return self._ours
+
+    @property
+    def settled(self) -> bool:
+        return self._known.is_set()
 
     @property
     def log_id(self) -> str:
@@ -83,6 +107,7 @@ class Host:
     def __post_init__(self) -> None:
         self._inbox: queue.SimpleQueue[Seat | None] = queue.SimpleQueue()
         self._lock = threading.RLock()
+        self._allowing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = threading.Event()
         self._why = ""
@@ -131,26 +156,27 @@ class Host:
 
     # --- called by Celery's doors and the agent -----------------------------------------------------------------
 
-    def take(self, seat: Seat) -> None:
+    def take(self, seat: Seat) -> bool:
+        """Begins to prepare a run's prompt. False if this host has gone."""
         with self._lock:
             if self.state == "gone":
-                self.report.ended(self, seat, RunEnd("error"), Problem("internal", DIED))
-                return
+                return False
             self.seats[seat.run_id] = seat
         self._inbox.put(seat)
+        return True
 
     def cancel(self, run_id: str) -> None:
         """Drops a run: at the runner if that has it, else here, where it waits for the load."""
         with self._lock:
             seat = self.seats.get(run_id)
-            if seat is not None and not seat.handed:
+            if seat is not None and seat.settled and not seat.handed:
                 self._ended(seat, RunEnd("cancelled"), None)
                 return
         self._send({"do": "cancel", "run": run_id})
 
     def waiting(self) -> list[Seat]:
         with self._lock:
-            return [seat for seat in self.seats.values() if not seat.handed]
+            return [seat for seat in self.seats.values() if seat.settled and not seat.handed]
 
     @property
     def pid(self) -> int | None:
@@ -159,7 +185,7 @@ class Host:
     # --- the feeder ---------------------------------------------------------------------------------------------
 
     def _feed(self) -> None:
-        persist(lambda: self._login.allow([]))  # the login exists before the runner first knocks
+        persist(self._allow)  # the login exists before the runner first knocks
         while (seat := self._inbox.get()) is not None:
             try:
                 command = self._prepare(seat) if seat.kind != "load" else None
@@ -174,7 +200,9 @@ class Host:
         """Renders the prompt and puts the runner's command together; None where nothing is left for the runner."""
         request = Request.from_data(seat.payload["request"])
         job = commands.prompt_job(request, seat.payload, context=seat.context, share_key=seat.share_key)
-        prompt = self.renderer.render(job)
+        prompt = self.renderer.render(job, meanwhile=functools.partial(self._allow_early, seat))
+        if not seat.is_ours():
+            return None
         seat.dropped, seat.prompt = prompt.dropped_tokens, commands.words(prompt)
         if seat.dropped:
             self._note(seat, PROGRESS, {"stage": "prompt", "dropped_tokens": seat.dropped})
@@ -193,25 +221,41 @@ class Host:
     def _hand(self, seat: Seat, command: dict[str, Any] | None) -> None:
         """Gives the run to the runner, or ends a mere load, as soon as the model is ready."""
         self._ready.wait()
+        if not seat.is_ours():
+            self._leave(seat)
+            return
         with self._lock:
-            if seat.run_id not in self.seats:  # cancelled meanwhile
+            if self.seats.get(seat.run_id) is not seat:  # cancelled meanwhile
                 return
             seat.load_ns = max(1, time.time_ns() - seat.arrived_ns)
             seat.handed = True
         if command is None:
             self._ended(seat, RunEnd("stop", load_ns=seat.load_ns), None)
         else:
-            self._login.allow(self._written_logs())
+            if not seat.allowed:
+                self._allow(seat)
             self._send(command)
 
     def renew_login(self) -> None:
         """Makes the runner's login anew: a Valkey that was restarted has forgotten it."""
         if self.state in ("loading", "ready"):
-            self._login.allow(self._written_logs())
+            self._allow()
 
-    def _written_logs(self) -> list[str]:
-        with self._lock:
-            return [seat.log_id for seat in self.seats.values() if seat.handed]
+    def _allow_early(self, seat: Seat) -> None:
+        """Lets the runner write to this log while the render child is at work."""
+        try:
+            self._allow(seat)
+        except AWAY as error:
+            log.warning("database_away", error=str(error).strip())  # `_hand` asks again, until it is back
+
+    def _allow(self, newcomer: Seat | None = None) -> None:
+        """Makes the runner's login: from now on it may write to the logs of those who are seated and allowed."""
+        with self._allowing:  # who sees more seats must not be overtaken by one who saw fewer
+            with self._lock:
+                logs = [seat.log_id for seat in self.seats.values() if seat.allowed or seat is newcomer]
+            self._login.allow(logs)
+        if newcomer is not None:
+            newcomer.allowed = True
 
     # --- the reader ---------------------------------------------------------------------------------------------
 
@@ -269,10 +313,14 @@ class Host:
     # --- ends ---------------------------------------------------------------------------------------------------
 
     def _ended(self, seat: Seat, end: RunEnd, problem: Problem | None) -> None:
+        ours = seat.is_ours()
+        if self._leave(seat) and ours:
+            self.report.ended(self, seat, end, problem)
+
+    def _leave(self, seat: Seat) -> bool:
+        """False if it has left already."""
         with self._lock:
-            if self.seats.pop(seat.run_id, None) is None:
-                return
-        self.report.ended(self, seat, end, problem)
+            return self.seats.get(seat.run_id) is seat and self.seats.pop(seat.run_id) is seat
 
     def fail(self, problem: Problem) -> None:
         """The process could not be started at all."""

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from apps.compiled import Question, returned, returning, together
+from apps.compiled import Compiled, Question, columns, instance, together
 from apps.inference import layers
 
 LEASE = timedelta(seconds=6)
@@ -129,15 +129,25 @@ class RunQuerySet(models.QuerySet["Run"]):
     def queued(self) -> "RunQuerySet":
         return self.filter(state=RunState.QUEUED)
 
-    def begin(self, run_id: str, *, attempt: int) -> "Run | None":
-        """Marks an admitted run as running and returns it, in one round trip; None if this attempt is not current."""
+    def handed_over(self, run_id: str, *, attempt: int) -> "Run | None":
+        """The run of a message, if it is admitted and this attempt is current."""
+        rows = _HANDED_OVER(run=uuid.UUID(run_id), attempt=attempt)
+        return instance(self.model, rows[0]) if rows else None
+
+    def begin(self, run_id: str, *, attempt: int) -> bool:
+        """Marks an admitted run as running. False if this attempt is not current, or began before."""
         sql = f"""
             UPDATE {self.model._meta.db_table} SET state = %s, started_at = now()
-            WHERE id = %s AND attempt = %s AND state = %s RETURNING {returning(self.model)}
+            WHERE id = %s AND attempt = %s AND state = %s RETURNING 1
         """
-        values = [RunState.RUNNING, uuid.UUID(run_id), attempt, RunState.ADMITTED]
-        (rows,) = together(Question(sql, values))
-        return returned(self.model, rows[0]) if rows else None
+        (rows,) = together(Question(sql, [RunState.RUNNING, uuid.UUID(run_id), attempt, RunState.ADMITTED]))
+        return bool(rows)
+
+    def give_back(self, run_id: str, *, attempt: int) -> None:
+        """Undoes `begin`, should its commit have gone through although no answer came: upkeep hands the run over
+        again."""
+        mine = self.filter(pk=run_id, attempt=attempt, state=RunState.RUNNING)
+        mine.update(state=RunState.ADMITTED, started_at=None)
 
 
 class Run(models.Model):
@@ -194,6 +204,15 @@ class Run(models.Model):
     def fence(self) -> int:
         """The runner's fencing number in this attempt; the reaper's is the next one, the web's is 0."""
         return fence_of(self.attempt)
+
+
+_HANDED_OVER = Compiled(
+    lambda run, attempt: Run.objects.filter(pk=run, attempt=attempt, state=RunState.ADMITTED).values_list(
+        *columns(Run)
+    ),
+    run=uuid.UUID,
+    attempt=int,
+)
 
 
 def fence_of(attempt: int) -> int:

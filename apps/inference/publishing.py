@@ -24,7 +24,7 @@ HAND_OVER = "apps.inference.tasks.hand_over"
 RECONCILE = "apps.inference.tasks.reconcile"
 TIMEOUT_SECONDS = 2.0
 # Stand-ins, as apps/compiled.py has them for statements.
-_TASK, _RUN, _BODY, _ATTEMPT = "<the task>", "<the run>", "<the body>", -7_000_000_001
+_TASK, _RUN, _BODY, _ATTEMPT = "<the task>", "<the run>", "<the body>", 2_000_000_001
 
 
 def publish(outcome: Outcome) -> None:
@@ -48,7 +48,7 @@ class Form(NamedTuple):
     body: str
 
     def filled(self, run_id: str, attempt: int) -> str:
-        values = {_TASK: str(uuid.uuid4()), _RUN: run_id, str(_ATTEMPT): str(attempt)}
+        values = {str(_ATTEMPT): str(attempt), _RUN: run_id, _TASK: str(uuid.uuid4())}  # ids last: they hold digits
         body = base64.b64encode(_replaced(self.body, values).encode()).decode()
         return _replaced(self.message, {**values, _BODY: body})
 

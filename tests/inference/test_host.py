@@ -1,6 +1,8 @@
 """What a host does with a run before its runner has it, with the real render child and no runner at all."""
 
 import json
+import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from apps.inference import commands
 from apps.inference.host import Host, Seat
 from apps.inference.types import PROGRESS, RENDERED, Limits, LoadOptions, Message, Request, RunEnd
 from tests.inference.test_runs import version
+from tests.server import wait_for
 
 LONG = tuple(Message("user" if at % 2 == 0 else "assistant", "word " * 40) for at in range(21))
 
@@ -49,9 +52,14 @@ def host(gguf_path: Path, notes: Notes) -> Iterator[Host]:
     host.renderer.close()
 
 
-def seat(host: Host, request: Request, *, context: int = 512) -> Seat:
+def seat_for(request: Request, *, context: int = 512) -> Seat:
     payload = json.loads(json.dumps(commands.stored(request, version())))
-    taken = Seat("run", 1, 2, request.kind, 0, payload, 7, context)
+    return Seat("run", 1, 2, request.kind, 0, payload, 7, context)
+
+
+def seat(host: Host, request: Request, *, context: int = 512) -> Seat:
+    taken = seat_for(request, context=context)
+    taken.settle(ours=True)
     host.seats[taken.run_id] = taken
     return taken
 
@@ -92,3 +100,67 @@ def test_a_text_that_may_not_be_cut_is_refused_in_the_contracts_words(host: Host
     with pytest.raises(Problem) as refused:
         host._prepare(seat(host, request, context=64))
     assert (refused.value.status, refused.value.message) == (400, "the input length exceeds the context length")
+
+
+@pytest.fixture
+def sent(host: Host, monkeypatch: pytest.MonkeyPatch, services: None) -> Iterator["queue.SimpleQueue[dict[str, Any]]"]:
+    """What the feeder hands to a runner that is ready."""
+    found: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    monkeypatch.setattr(host, "_send", found.put)
+    host._ready.set()
+    feeder = threading.Thread(target=host._feed, daemon=True)
+    feeder.start()
+    yield found
+    host._inbox.put(None)
+    feeder.join(10)
+    assert not feeder.is_alive()
+    host._login.close()
+
+
+HELLO = Request(kind="chat", messages=(Message("user", "hello"),))
+
+
+def test_a_prompt_is_prepared_but_not_handed_over_before_row_and_log_are_ours(
+    host: Host, notes: Notes, sent: "queue.SimpleQueue[dict[str, Any]]"
+) -> None:
+    early = seat_for(HELLO)
+    assert host.take(early)
+    wait_for(lambda: early.allowed)
+    assert host.waiting() == []  # nothing is written of it yet
+    with pytest.raises(queue.Empty):
+        sent.get(timeout=0.5)
+    early.settle(ours=True)
+    assert sent.get(timeout=10)["do"] == "run"
+    assert early.handed and notes.ends == []
+
+
+def test_a_run_that_turns_out_not_to_be_ours_leaves_without_a_word(
+    host: Host, notes: Notes, sent: "queue.SimpleQueue[dict[str, Any]]"
+) -> None:
+    lost, broken = (
+        seat_for(HELLO),
+        seat_for(Request(kind="embed", inputs=("word " * 400,), limits=Limits(truncate=False))),
+    )
+    for each in (lost, broken):
+        host.take(each)
+        each.settle(ours=False)
+        wait_for(lambda: not host.seats)
+    again = seat_for(HELLO)
+    again.settle(ours=True)
+    host.take(again)
+    assert sent.get(timeout=10)["do"] == "run" and sent.empty()
+    assert notes.ends == [] and notes.frames == []
+
+
+def test_an_older_attempt_does_not_take_the_seat_of_the_next(host: Host, notes: Notes) -> None:
+    older, newer = seat_for(HELLO), seat_for(HELLO)
+    for each in (older, newer):
+        each.settle(ours=True)
+        host.take(each)
+    host._ended(older, RunEnd("stop"), None)
+    assert host.seats == {"run": newer} and notes.ends == []
+
+
+def test_a_host_that_has_gone_takes_nobody(host: Host) -> None:
+    host.state = "gone"
+    assert not host.take(seat_for(HELLO)) and not host.seats

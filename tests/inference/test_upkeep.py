@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.errors import Problem
 from apps.inference import endings, runs, upkeep
 from apps.inference.agent import Agent, seat_of
-from apps.inference.host import Host
+from apps.inference.host import Host, Seat
 from apps.inference.models import Replica, ReplicaState, Run, RunState, Worker
 from apps.inference.types import RunEnd
 from apps.streams import log as event_log
@@ -52,7 +53,8 @@ def make_run(user: User, *, state: str = RunState.RUNNING, worker_alive: bool = 
     fields = {"kind": "chat", "model": "m", "version": "0" * 64, "weights": "sha256:a", "context": 512, "attempt": 1}
     run = Run.objects.create(user=user, replica=replica, state=state, request="{}", **{**fields, **changes})
     event_log.default().create(run.log_id, owner=user.pk, ttl=60)
-    event_log.default().claim(run.log_id, run.fence)
+    if state != RunState.ADMITTED:
+        event_log.default().claim(run.log_id, run.fence)
     return run
 
 
@@ -179,6 +181,71 @@ def test_a_worker_takes_no_run_of_an_older_attempt(alice: User) -> None:
     agent._clerk.close(timeout=10)
     run.refresh_from_db()
     assert run.state == RunState.ADMITTED
+
+
+@pytest.fixture
+def lonely(monkeypatch: pytest.MonkeyPatch) -> tuple[Agent, list[Seat]]:
+    """A worker whose one host notes who is seated and does nothing."""
+    agent, seated = Agent("lonely"), []
+    host = Host("replica", {"model_path": ""}, agent)
+
+    def take(seat: Seat) -> bool:
+        seated.append(seat)
+        return True
+
+    monkeypatch.setattr(host, "take", take)
+    monkeypatch.setattr(agent, "_host_of", lambda run: host)
+    return agent, seated
+
+
+def test_a_run_is_seated_before_it_is_ours_and_handed_over_once(lonely: tuple[Agent, list[Seat]], alice: User) -> None:
+    run = make_run(alice, state=RunState.ADMITTED)
+    agent, seated = lonely
+    for _ in range(2):
+        agent.take(str(run.pk), 1)
+    (seat,) = seated
+    assert seat.is_ours() and seat.fence == 2
+    run.refresh_from_db()
+    assert run.state == RunState.RUNNING and run.started_at
+
+
+def test_a_run_whose_beginning_is_in_doubt_is_given_back(
+    lonely: tuple[Agent, list[Seat]], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(alice, state=RunState.ADMITTED)
+    agent, seated = lonely
+    begin = type(Run.objects).begin
+
+    def doubtful(*arguments: Any, **named: Any) -> bool:
+        assert begin(Run.objects, *arguments, **named)
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(Run.objects, "begin", doubtful)
+    with pytest.raises(OperationalError):
+        agent.take(str(run.pk), run.attempt)
+    agent._clerk.close(timeout=10)
+    assert [seat.is_ours() for seat in seated] == [False]
+    run.refresh_from_db()
+    assert (run.state, run.started_at) == (RunState.ADMITTED, None)
+
+
+def test_a_run_whose_log_cannot_be_asked_is_ours_when_that_is_back(
+    lonely: tuple[Agent, list[Seat]], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(alice, state=RunState.ADMITTED)
+    log, failures = event_log.default(), [redis.exceptions.ConnectionError("away")]
+    claim = log.claim
+
+    def sometimes(log_id: str, fence: int) -> bool:
+        if failures:
+            raise failures.pop()
+        return claim(log_id, fence)
+
+    monkeypatch.setattr(log, "claim", sometimes)
+    agent, seated = lonely
+    agent.take(str(run.pk), run.attempt)
+    agent._clerk.close(timeout=10)
+    assert [seat.is_ours() for seat in seated] == [True] and not failures
 
 
 @pytest.mark.parametrize("worker_alive", [True, False])

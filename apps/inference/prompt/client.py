@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,13 +60,15 @@ class Renderer:
             self._lock.release()
         return True
 
-    def render(self, job: PromptJob) -> Prompt:
-        """Raises Problem: 4xx for the request's fault, 500 for the template's or the child's."""
+    def render(self, job: PromptJob, *, meanwhile: Callable[[], None] = lambda: None) -> Prompt:
+        """Raises Problem: 4xx for the request's fault, 500 for the template's or the child's; or what `meanwhile` does.
+        That is called while the child is at work, maybe twice.
+        """
         if job.characters > MAX_CHARACTERS:
             raise Problem("too_large", f"the messages hold more than {MAX_CHARACTERS} characters")
         line = json.dumps({"deadline": self._deadline, "job": job.as_data()}).encode() + b"\n"
         with self._turn():
-            answer = self._ask(line)
+            answer = self._ask(line, meanwhile)
         if "problem" in answer:
             raise Problem.from_data(answer["problem"])
         return Prompt.from_data(answer["prompt"])
@@ -89,25 +91,28 @@ class Renderer:
         finally:
             self._lock.release()
 
-    def _ask(self, line: bytes) -> dict[str, Any]:
+    def _ask(self, line: bytes, meanwhile: Callable[[], None]) -> dict[str, Any]:
         """A child that dies may have been killed from outside, so its job gets one more."""
         try:
-            return self._exchange(line)
+            return self._exchange(line, meanwhile)
         except ChildDied:
             self._discard()
         try:
-            return self._exchange(line)
+            return self._exchange(line, meanwhile)
         except ChildDied as error:
             self._discard()
             raise Problem("internal", _ENDED) from error
 
-    def _exchange(self, line: bytes) -> dict[str, Any]:
+    def _exchange(self, line: bytes, meanwhile: Callable[[], None]) -> dict[str, Any]:
         child = self._present()
         try:
             self._greet(child, seconds=_START_SECONDS)
             until = time.monotonic() + self._deadline + _GRACE_SECONDS
             child.send(line, until=until)
-            answer: dict[str, Any] = json.loads(child.receive(until=until))
+            try:
+                meanwhile()
+            finally:  # an answer that nobody read must not meet the next job
+                answer: dict[str, Any] = json.loads(child.receive(until=until))
         except ChildSilent as error:
             self._restart()
             text = f"Preparing the prompt took longer than {self._deadline:g} seconds."
