@@ -6,6 +6,7 @@ Never a prompt, an answer, a body or a query string: paths, names, numbers and r
 This module imports no Django settings, so that a process without Django can call `configure` too.
 """
 
+import asyncio
 import logging.config
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +144,9 @@ class RequestLog:
         try:
             response = await self.get_response(request)
             status = response.status_code
-        finally:
-            _write(request, status, milliseconds=(time.monotonic() - began) * 1000)
+        finally:  # the answer's first bytes need not wait for the line
+            milliseconds = (time.monotonic() - began) * 1000
+            asyncio.get_running_loop().call_soon(partial(_write, request, status, milliseconds=milliseconds))
         response["X-Request-Id"] = request_id
         return response
 
