@@ -14,8 +14,10 @@ from apps.api.live_body import LiveBody  # noqa: E402
 from apps.api.websockets import Knock  # noqa: E402
 from apps.streams.routing import websocket_urlpatterns  # noqa: E402
 from apps.streams.threads import Threads  # noqa: E402
+from corral import collector, urls  # noqa: E402, F401  the views: else the first request waits for them
 
 application = LiveBody(
     ProtocolTypeRouter({"http": Threads(http), "websocket": Knock(URLRouter(websocket_urlpatterns))}),
     max_body=settings.MAX_BODY_BYTES,
 )
+collector.spare_what_is_loaded()

@@ -5,7 +5,9 @@ import warnings
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
+
+from corral import collector
 
 # "You're running the worker with superuser privileges": messages are JSON only, and who starts us as root has read so.
 warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -20,3 +22,8 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def leave_logging_alone(**_: object) -> None:
     """Celery sets up no logging of its own while somebody listens here: Django's LOGGING serves both."""
+
+
+@worker_ready.connect
+def all_is_loaded(**_: object) -> None:
+    collector.spare_what_is_loaded()
