@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 import structlog
 
 from apps.errors import Problem
@@ -112,7 +113,7 @@ class Renderer:
             try:
                 meanwhile()
             finally:  # an answer that nobody read must not meet the next job
-                answer: dict[str, Any] = json.loads(child.receive(until=until))
+                answer = _read(child.receive(until=until))
         except ChildSilent as error:
             self._restart()
             text = f"Preparing the prompt took longer than {self._deadline:g} seconds."
@@ -149,3 +150,12 @@ class Renderer:
         child, self._child, self._greeted = self._child, None, False
         if child is not None:
             log.info("render child ended", pid=child.pid, status=child.end())
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """orjson reads thousands of tokens in a third of json's time, but not what is no Unicode."""
+    try:
+        answer: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        answer = json.loads(line)
+    return answer

@@ -82,6 +82,11 @@ def test_a_chat_is_what_plain_jinja_makes_of_the_file_s_template(
     vocabulary.close()
 
 
+def test_half_a_surrogate_pair_crosses_the_pipe(qwen: Renderer) -> None:
+    prompt = qwen.render(job("half \ud83d of an emoji"))
+    assert "half \ud83d of an emoji" in prompt.text and len(prompt.tokens) > 30
+
+
 def test_prompts_have_the_lengths_that_ollama_recorded(qwen: Renderer) -> None:
     assert len(qwen.render(HELLO).tokens) == 31
     assert len(qwen.render(PromptJob(kind="generate", num_ctx=4096, prompt="Say hello")).tokens) == 31
