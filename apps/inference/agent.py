@@ -49,6 +49,7 @@ class Agent:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._taking: set[tuple[str, int]] = set()
         self._clerk = Clerk("clerk")
         self._told: list[str] = []  # runs whose last entry is written, which their rows do not say yet; the clerk's own
         self._worker_id = 0
@@ -97,10 +98,19 @@ class Agent:
     # --- doors ------------------------------------------------------------------------------------------------
 
     def take(self, run_id: str, attempt: int) -> None:
-        """A run that was admitted to one of our replicas. A message of an older attempt is let drop.
+        """A run that was admitted to one of our replicas. A message of an older attempt is let drop, and so is one that
+        comes twice."""
+        with self._lock:
+            if (run_id, attempt) in self._taking:
+                return
+            self._taking.add((run_id, attempt))
+        try:
+            self._take(run_id, attempt)
+        finally:
+            self._taking.discard((run_id, attempt))
 
-        Its host prepares the prompt while its row is written and its log claimed.
-        """
+    def _take(self, run_id: str, attempt: int) -> None:
+        """The run's host prepares the prompt while its row is written and its log claimed."""
         run = Run.objects.handed_over(run_id, attempt=attempt)
         if run is None:
             log.info("run_not_ours", run=run_id, attempt=attempt)

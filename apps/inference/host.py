@@ -157,9 +157,10 @@ class Host:
     # --- called by Celery's doors and the agent -----------------------------------------------------------------
 
     def take(self, seat: Seat) -> bool:
-        """Begins to prepare a run's prompt. False if this host has gone."""
+        """Begins to prepare a run's prompt. False if this host has gone, or has a later attempt of the run."""
         with self._lock:
-            if self.state == "gone":
+            held = self.seats.get(seat.run_id)
+            if self.state == "gone" or (held is not None and held.attempt > seat.attempt):
                 return False
             self.seats[seat.run_id] = seat
         self._inbox.put(seat)
@@ -253,9 +254,15 @@ class Host:
         with self._allowing:  # who sees more seats must not be overtaken by one who saw fewer
             with self._lock:
                 logs = [seat.log_id for seat in self.seats.values() if seat.allowed or seat is newcomer]
+            if self.state == "gone":
+                return
             self._login.allow(logs)
-        if newcomer is not None:
-            newcomer.allowed = True
+            if newcomer is not None:
+                newcomer.allowed = True
+
+    def _end_login(self) -> None:
+        with self._allowing:  # nobody makes it anew behind this
+            self._login.close()
 
     # --- the reader ---------------------------------------------------------------------------------------------
 
@@ -345,7 +352,7 @@ class Host:
         self._inbox.put(None)
         self._ready.set()
         self.renderer.close()
-        persist(self._login.close)
+        persist(self._end_login)
 
     def _send(self, command: dict[str, Any]) -> None:
         process = self._process

@@ -76,7 +76,7 @@ def _form(task: str, queue: str) -> Form:
 
 @cache
 def _client() -> redis.Redis:
-    """A message that is sent twice does no harm: the second one finds its attempt begun."""
+    """A message that is sent twice, as its answer got lost, does no harm: the second one is let drop."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,

@@ -4,6 +4,7 @@ import json
 import queue
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,12 @@ def test_an_older_attempt_does_not_take_the_seat_of_the_next(host: Host, notes: 
         host.take(each)
     host._ended(older, RunEnd("stop"), None)
     assert host.seats == {"run": newer} and notes.ends == []
+
+
+def test_a_message_that_comes_late_does_not_displace_the_next_attempt(host: Host) -> None:
+    older, newer = seat_for(HELLO), replace(seat_for(HELLO), attempt=2)
+    assert host.take(newer) and not host.take(older)
+    assert host.seats == {"run": newer}
 
 
 def test_a_host_that_has_gone_takes_nobody(host: Host) -> None:

@@ -209,6 +209,23 @@ def test_a_run_is_seated_before_it_is_ours_and_handed_over_once(lonely: tuple[Ag
     assert run.state == RunState.RUNNING and run.started_at
 
 
+def test_a_message_that_comes_twice_at_once_is_taken_once(
+    lonely: tuple[Agent, list[Seat]], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(alice, state=RunState.ADMITTED)
+    agent, seated = lonely
+    begin = type(Run.objects).begin
+
+    def meanwhile(*arguments: Any, **named: Any) -> bool:
+        agent.take(str(run.pk), run.attempt)
+        return bool(begin(Run.objects, *arguments, **named))
+
+    monkeypatch.setattr(Run.objects, "begin", meanwhile)
+    agent.take(str(run.pk), run.attempt)
+    assert [seat.is_ours() for seat in seated] == [True]
+    assert not agent._taking
+
+
 def test_a_run_whose_beginning_is_in_doubt_is_given_back(
     lonely: tuple[Agent, list[Seat]], alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
