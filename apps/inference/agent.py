@@ -102,6 +102,7 @@ class Agent:
         comes twice."""
         with self._lock:
             if (run_id, attempt) in self._taking:
+                log.info("run_taken_already", run=run_id, attempt=attempt)
                 return
             self._taking.add((run_id, attempt))
         try:

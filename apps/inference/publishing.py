@@ -71,7 +71,8 @@ def _form(task: str, queue: str) -> Form:
         channel: Any = nowhere.default_channel  # what all of kombu's virtual transports have is only half typed
         message = channel._get(queue)
     body = base64.b64decode(message["body"]).decode()
-    return Form(json.dumps({**message, "body": _BODY}), body)
+    headers = {**message["headers"], "root_id": _TASK, "parent_id": None}  # not whichever task needed the form first
+    return Form(json.dumps({**message, "headers": headers, "body": _BODY}), body)
 
 
 @cache

@@ -57,6 +57,19 @@ def test_an_id_that_could_not_stand_in_a_log_is_replaced(given: str, lines: io.S
     assert len(answer["X-Request-Id"]) == 32
 
 
+def test_the_line_comes_behind_the_answer(lines: io.StringIO) -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(b"fine")
+
+    async def go() -> tuple[int, int]:
+        await corral_logging.RequestLog(view)(REQUESTS.get("/"))
+        before = len(read(lines))
+        await asyncio.sleep(0)
+        return before, len(read(lines))
+
+    assert asyncio.run(go()) == (0, 1)
+
+
 def test_two_requests_have_two_ids(lines: io.StringIO) -> None:
     assert ask(REQUESTS.get("/"))["X-Request-Id"] != ask(REQUESTS.get("/"))["X-Request-Id"]
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import redis
 from celery import current_app
+from celery._state import _task_stack
 from django.conf import settings
 
 from apps.inference import publishing
 from apps.inference.placement import Outcome
+from apps.inference.tasks import keep_house
 
 pytestmark = pytest.mark.usefixtures("services")
 RUN = str(uuid.uuid4())
@@ -70,6 +72,18 @@ def test_each_has_an_id_of_its_own(queue: str) -> None:
         ids = {message["headers"]["id"], message["headers"]["root_id"], message["properties"]["correlation_id"]}
         assert ids == {str(uuid.UUID(message["headers"]["id"]))}
     assert [json.loads(base64.b64decode(message["body"]))[0][1] for message in (first, second)] == [1, 2]
+
+
+def test_the_task_that_publishes_first_is_not_the_parent_of_all(queue: str) -> None:
+    keep_house.push_request(id="somebody", root_id="somebody", called_directly=False)
+    _task_stack.push(keep_house)
+    try:
+        publishing.publish(Outcome(hand_overs=[(queue, RUN, 1)]))
+    finally:
+        _task_stack.pop()
+        keep_house.pop_request()
+    (message,) = taken(queue)
+    assert message["headers"]["root_id"] == message["headers"]["id"] and message["headers"]["parent_id"] is None
 
 
 def test_a_server_that_is_away_is_no_error_of_the_caller(queue: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,9 +110,11 @@ class Renderer:
             self._greet(child, seconds=_START_SECONDS)
             until = time.monotonic() + self._deadline + _GRACE_SECONDS
             child.send(line, until=until)
+            began = time.monotonic()
             try:
                 meanwhile()
             finally:  # an answer that nobody read must not meet the next job
+                until += time.monotonic() - began  # that was not the child's time
                 answer = _read(child.receive(until=until))
         except ChildSilent as error:
             self._restart()

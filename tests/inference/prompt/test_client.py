@@ -82,6 +82,16 @@ def test_a_chat_is_what_plain_jinja_makes_of_the_file_s_template(
     vocabulary.close()
 
 
+def test_what_is_done_meanwhile_is_not_the_child_s_time(gguf_path: Path) -> None:
+    """Also where the answer is larger than a pipe, so that the child cannot be rid of it before."""
+    renderer = Renderer(model_path=str(gguf_path), deadline=1.0)
+    renderer.render(job("hi"))
+    long = PromptJob(kind="chat", num_ctx=65536, messages=(Message("user", "a horse " * 15_000),))
+    prompt = renderer.render(long, meanwhile=lambda: time.sleep(2.5))
+    assert len(prompt.text) > 100_000 and len(prompt.tokens) > 20_000
+    renderer.close()
+
+
 def test_half_a_surrogate_pair_crosses_the_pipe(qwen: Renderer) -> None:
     prompt = qwen.render(job("half \ud83d of an emoji"))
     assert "half \ud83d of an emoji" in prompt.text and len(prompt.tokens) > 30
