@@ -31,7 +31,7 @@ from benchmarks.peers import (
     our_build_line,
     resident,
 )
-from benchmarks.words import Texts
+from benchmarks.words import Texts, openings
 from tests import minilm
 from tests.server import MODEL, Server, running
 
@@ -85,13 +85,14 @@ def _model(cache: Path) -> Path:
 
 
 async def _compare(binary: Path, gguf: Path, embedder: Path, *, rounds: int, only: str, unified: bool) -> None:
-    texts = Texts()
+    vocabulary = Vocabulary(str(gguf))
+    texts = Texts(openings(vocabulary))
     with running(starter=str(gguf), CORRAL_KV_UNIFIED=str(int(unified))) as server:
         keys = server.new_users(*(f"user{i}" for i in range(scenes.STREAMS)))
         corral = CorralPeer(port=server.port, keys=keys, model=MODEL)
         async with llama_server(binary, gguf, unified=unified) as (port, process):
             peers: list[scenes.AnyPeer] = [corral, LlamaServerPeer(port=port)]
-            samples = await _with_renderer(gguf, server, only, peers, rounds, texts)
+            samples = await _with_renderer(gguf, vocabulary, server, only, peers, rounds, texts)
             _memory(samples, server, process)
             samples |= await _alternate(
                 _chosen([scenes.json_one_stream, scenes.json_eight_streams], only), peers, rounds, texts
@@ -103,10 +104,16 @@ async def _compare(binary: Path, gguf: Path, embedder: Path, *, rounds: int, onl
 
 
 async def _with_renderer(
-    gguf: Path, server: Server, only: str, peers: list[scenes.AnyPeer], rounds: int, texts: Texts
+    gguf: Path,
+    vocabulary: Vocabulary,
+    server: Server,
+    only: str,
+    peers: list[scenes.AnyPeer],
+    rounds: int,
+    texts: Texts,
 ) -> Samples:
     renderer = Renderer(model_path=str(gguf))
-    prompts = scenes.Prompts(renderer, Engines(Vocabulary(str(gguf))))
+    prompts = scenes.Prompts(renderer, Engines(vocabulary))
     try:
         return await _alternate(_scenes(server, prompts, only), peers, rounds, texts)
     finally:
@@ -170,7 +177,7 @@ async def _beside(
     scene: Scene, peers: list[scenes.AnyPeer], texts: Texts, *, turn: int
 ) -> AsyncIterator[tuple[scenes.AnyPeer, scenes.Figures]]:
     """A scene on all peers, with the same texts, which no scene had before: a step of one, then a step of the other."""
-    theirs = [Texts(texts.number) for _ in peers]
+    theirs = [texts.again() for _ in peers]
     under_way = [(peer, scene(peer, own)) for peer, own in zip(peers, theirs, strict=True)]
     while under_way:
         for peer, steps in under_way[:: 1 if turn % 2 else -1]:
