@@ -1,5 +1,6 @@
 """From a job to the tokens of its prompt. Pure: the vocabulary is given."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from apps.inference.prompt.sandbox import TemplateError
 from apps.inference.prompt.template import Asked
 
 IMAGE_TOKENS = 768  # what the contract counts for one, wherever its size is not known
-_PREFIXES = 32
+_PUBLICS = 32
 _SENTINELS = ("a", "0")  # two users who say something else from the first character on
 
 
@@ -63,6 +64,19 @@ class Encoded:
         return len(self.tokens) + IMAGE_TOKENS * self.images
 
 
+@dataclass(frozen=True)
+class Public:
+    """What every conversation with a version begins with: `tokens`, of which the first are those of the text `head`,
+    which may be cut off a prompt and tokenised by itself."""
+
+    tokens: Sequence[int] = ()
+    head: str = ""
+    head_tokens: Sequence[int] = ()
+
+
+_NOTHING = Public()
+
+
 class Builder:
     """One model's templates and vocabulary. Remembers the public prefixes of the versions that use it, and what users
     have said of late."""
@@ -72,7 +86,7 @@ class Builder:
         self._engines = Engines(vocabulary)
         self._marks = _marks(vocabulary)
         self._memory = Memory(vocabulary)
-        self._prefixes: OrderedDict[object, list[int]] = OrderedDict()
+        self._publics: OrderedDict[object, Public] = OrderedDict()
 
     def build(self, job: PromptJob) -> Prompt:
         """Raises Problem: 400 for what the request asks, 500 for a template that fails (contract, section 4.5)."""
@@ -99,7 +113,7 @@ class Builder:
         return Prompt(
             tokens=tuple(tokens),
             text=fitted.text,
-            public_tokens=_common(self._public(job, engine), tokens),
+            public_tokens=_common(self._public(job, engine).tokens, tokens),
             dropped_messages=fitted.dropped_messages,
             dropped_tokens=len(full.tokens) - len(tokens),
             images=fitted.images,
@@ -125,16 +139,24 @@ class Builder:
     def _render(self, job: PromptJob, engine: Engine, said: Conversation, *, dropped: int = 0) -> Encoded:
         text = engine.render(said, _asked(job))
         seen = conversation.of(job).images if said.images else 0  # the numbers in the marks do not change
-        tokens = [*job.context, *self._tokens(text, follows=bool(job.context), images=seen, key=job.share_key)]
-        return Encoded(text, tokens, said.images, dropped)
+        public = self._public(job, engine)
+        words = self._tokens(text, follows=bool(job.context), images=seen, key=job.share_key, public=public)
+        return Encoded(text, [*job.context, *words], said.images, dropped)
 
-    def _tokens(self, text: str, *, follows: bool = False, images: int = 0, key: str = "") -> list[int]:
-        """The vocabulary's own first token is added once: not when the template wrote it, nor behind a context."""
-        if self._vocabulary.add_bos and self._vocabulary.bos:
-            text = text.removeprefix(self._vocabulary.bos)
+    def _tokens(
+        self, text: str, *, follows: bool = False, images: int = 0, key: str = "", public: Public = _NOTHING
+    ) -> list[int]:
+        """The vocabulary's own first token is added once: not when the template wrote it, nor behind a context. What
+        is public is not tokenised again, but for images, which may be marked in it."""
+        text = self._without_bos(text)
+        if public.head and not images and text.startswith(public.head):
+            return [*public.head_tokens, *self._words(text[len(public.head) :], first=False, key=key)]
         return self._words(text, first=not follows, images=images, key=key)
 
-    def _words(self, text: str, *, first: bool, images: int, key: str) -> list[int]:
+    def _without_bos(self, text: str) -> str:
+        return text.removeprefix(self._vocabulary.bos) if self._vocabulary.add_bos else text
+
+    def _words(self, text: str, *, first: bool, images: int = 0, key: str = "") -> list[int]:
         def tokenize(stretch: str, first: bool) -> list[int]:
             return self._memory.tokens(stretch, first=first, key=key)
 
@@ -167,25 +189,30 @@ class Builder:
 
     # --- what users share -------------------------------------------------------------------------------------------
 
-    def _public(self, job: PromptJob, engine: Engine | None) -> list[int]:
-        """The leading tokens of every conversation with this version that brings no system message of its own."""
+    def _public(self, job: PromptJob, engine: Engine | None) -> Public:
+        """Of every conversation with this version that brings no system message of its own."""
         if job.context or engine is None or job.template not in ("", job.version_template):
-            return []
+            return _NOTHING
         key = (engine.source, job.version_system, job.stored, date.today())  # templates may print the day
-        if key not in self._prefixes:
-            self._prefixes[key] = self._prefix(job, engine)
-        self._prefixes.move_to_end(key)
-        while len(self._prefixes) > _PREFIXES:
-            self._prefixes.popitem(last=False)
-        return self._prefixes[key]
+        if key not in self._publics:
+            self._publics[key] = self._found_public(job, engine)
+        self._publics.move_to_end(key)
+        while len(self._publics) > _PUBLICS:
+            self._publics.popitem(last=False)
+        return self._publics[key]
 
-    def _prefix(self, job: PromptJob, engine: Engine) -> list[int]:
+    def _found_public(self, job: PromptJob, engine: Engine) -> Public:
         try:
             texts = [engine.render(conversation.public(job.version_system, job.stored, said)) for said in _SENTINELS]
         except TemplateError:
-            return []  # a version whose own messages the template takes only with some requests shares nothing
-        first, second = (self._tokens(text) for text in texts)
-        return first[: _common(first, second)]
+            return _NOTHING  # a version whose own messages the template takes only with some requests shares nothing
+        texts = [self._without_bos(text) for text in texts]
+        shared = os.path.commonprefix(texts)
+        seam = self._vocabulary.seam
+        head = shared[: shared.rfind(seam.text) + len(seam.text)] if seam and seam.text in shared else ""
+        head_tokens = self._words(head, first=True) if head else []
+        first, second = (self._words(text[len(head) :], first=not head) for text in texts)
+        return Public((*head_tokens, *first[: _common(first, second)]), head, head_tokens)
 
     # --- the two other kinds ----------------------------------------------------------------------------------------
 
@@ -245,4 +272,6 @@ def _dropped(said: Conversation, start: int) -> int:
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     """How many leading tokens two prompts share."""
     length = min(len(first), len(second))
+    if tuple(first[:length]) == tuple(second[:length]):
+        return length
     return next((place for place in range(length) if first[place] != second[place]), length)

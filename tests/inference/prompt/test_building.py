@@ -82,6 +82,40 @@ def test_what_the_version_says_is_public_and_nothing_behind_it() -> None:
     assert read(prompt.tokens[: prompt.public_tokens]) == "s:Be brief.;u:1+1?;a:2;u:"
 
 
+def test_what_the_version_says_is_tokenised_once_for_all_users() -> None:
+    vocabulary = Letters(BRIEF, seam=";")
+    builder = Builder(vocabulary)
+    for user in ("ann", "bob", "cy"):
+        job = PromptJob(kind="chat", num_ctx=1000, messages=HI, version_system="Be brief.", share_key=user)
+        prompt = builder.build(job)
+        assert read(prompt.tokens) == "s:Be brief.;u:hi;a:"
+        assert read(prompt.tokens[: prompt.public_tokens]) == "s:Be brief.;u:"
+    assert sum("brief" in text for text in vocabulary.read) == 1, vocabulary.read
+
+
+@pytest.mark.parametrize("add_bos", [False, True])
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"version_system": "Be brief.", "stored": (Message("user", "1+1?"), Message("assistant", "2"))},
+        {"version_system": "Be; brief.", "messages": (Message("user", "a;0;"),)},
+        {"version_system": "[img-0]; is it.", "messages": (Message("user", "what?", images=("x",)),)},
+        {"messages": (Message("system", "My secret."), *HI)},
+        {"messages": ()},
+        {"kind": "generate", "prompt": "hi", "messages": (), "context": tuple(map(ord, "old;"))},
+        {"version_system": "Be brief.", "messages": turns(9), "num_ctx": 40},
+    ],
+)
+def test_a_prompt_cut_behind_what_is_public_is_the_same(job: dict[str, object], add_bos: bool) -> None:
+    template = "{% for m in messages %}^{{ m.role[0] }}:{{ m.content }};{% endfor %}^a:"
+    job = {"kind": "chat", "messages": HI, "num_ctx": 1000, "share_key": "ann", **job}
+    whole, cut = (
+        Builder(Letters(template, add_bos=add_bos, seam=seam)).build(PromptJob(**job))  # type: ignore[arg-type]
+        for seam in ("", ";")
+    )
+    assert cut == whole and whole.tokens
+
+
 def test_a_user_who_says_what_the_sentinels_say_shares_no_more() -> None:
     for said in ("a", "0", "", ";a:"):
         prompt = chat(version_system="Be brief.", messages=(Message("user", said),))
