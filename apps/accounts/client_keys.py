@@ -3,6 +3,8 @@
 import base64
 import binascii
 import hashlib
+from datetime import datetime
+from functools import partial
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,6 +17,7 @@ from apps.accounts.access import Access
 from apps.accounts.keys import USED_EVERY
 from apps.accounts.models import ApiKey, ClientKey, User
 from apps.errors import Problem
+from apps.streams import threads
 
 KIND = "ssh-ed25519"
 MAX_LINE = 1000
@@ -50,9 +53,14 @@ def remove(key: ClientKey, *, actor: User | None = None) -> None:
 
 
 def note_use(key: ClientKey) -> None:
+    """Writes at most once a minute when a key was used; nobody waits for it."""
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at <= now - USED_EVERY:
-        ClientKey.objects.filter(pk=key.pk, last_used_at=key.last_used_at).update(last_used_at=now)
+        threads.afterwards(partial(_note_use, key, now))
+
+
+def _note_use(key: ClientKey, now: datetime) -> None:
+    ClientKey.objects.filter(pk=key.pk, last_used_at=key.last_used_at).update(last_used_at=now)
 
 
 def parse_line(line: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import secrets
 import string
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
@@ -22,6 +23,7 @@ from apps.accounts.access import Access
 from apps.accounts.models import SCOPES, ApiKey, User
 from apps.compiled import Compiled, columns, instance
 from apps.errors import Problem
+from apps.streams import threads
 
 PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 USED_EVERY = timedelta(minutes=1)
@@ -68,14 +70,17 @@ def looks_like_one(secret: str) -> bool:
 
 
 def authenticate(secret: str) -> ApiKey | None:
-    """The key of this secret if it may be used now. One query, and a write at most once a minute."""
+    """The key of this secret if it may be used now. One query, and a write at most once a minute, which nobody waits
+    for."""
     match = _SECRET.fullmatch(secret)
     if not match:
         return None
     key = _with_prefix(match[1])
     if key is None or not hmac.compare_digest(key.digest, _digest(secret)) or not key.is_usable:
         return None
-    _note_use(key)
+    now = timezone.now()
+    if key.last_used_at is None or key.last_used_at <= now - USED_EVERY:
+        threads.afterwards(partial(_note_use, key, now))
     return key
 
 
@@ -130,10 +135,7 @@ def _check(*, user: User, scopes: Iterable[str], expires_at: datetime | None) ->
     return wanted
 
 
-def _note_use(key: ApiKey) -> None:
-    now = timezone.now()
-    if key.last_used_at and key.last_used_at > now - USED_EVERY:
-        return
+def _note_use(key: ApiKey, now: datetime) -> None:
     stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USED_EVERY)
     ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
 

@@ -5,6 +5,7 @@ Django starts a thread for each request and ends it behind it, which holds up th
 """
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -63,6 +64,17 @@ def give_back() -> None:
         executor.submit(close_old_connections).add_done_callback(partial(_keep, executor))
 
 
+def afterwards(work: Callable[[], None]) -> None:
+    """Has the request's thread do what its answer need not wait for, once it is through with what it does now. At once
+    where a request was lent none, as in a command, or a test's client."""
+    context = _context()
+    executor = None if context is None else _lent.get(context)
+    if executor is None:
+        work()
+    else:
+        executor.submit(work).add_done_callback(_tell)
+
+
 def _context() -> Any:
     return SyncToAsync.thread_sensitive_context.get(None)
 
@@ -75,3 +87,8 @@ def _keep(executor: Executor, closed: "Future[None]") -> None:
     if error is not None:
         logger.error("connections_not_closed", error=str(error))
     executor.shutdown(wait=False)
+
+
+def _tell(done: "Future[None]") -> None:
+    if error := done.exception():
+        logger.error("left_undone", error=str(error), exc_info=error)

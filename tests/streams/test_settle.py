@@ -5,8 +5,11 @@ import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,14 +22,16 @@ from django.test import AsyncClient, override_settings
 from django.urls import path
 
 from apps.errors import Problem
-from apps.streams import log, reader
+from apps.streams import log, reader, threads
 from apps.streams.log import Entry, EventLog
 from apps.streams.pending import PendingStream
-from apps.streams.threads import KEPT, Threads
+from apps.streams.threads import KEPT, Threads, afterwards
 
 promised: list[str] = []  # by a view that got as far as to run
 abandoned: list[str] = []
 slow_view = threading.Event()
+may_do_the_rest = threading.Event()
+done_afterwards: list[tuple[str, int]] = []
 threads_of_views: list[int] = []
 
 
@@ -54,10 +59,21 @@ def follow(request: HttpRequest, log_id: str) -> HttpResponse:
     response = PendingStream(
         log_id, Plain(), streaming="whole" not in request.GET, on_abandon=lambda: abandoned.append(log_id)
     )
+    if "rest" in request.GET:
+        afterwards(partial(the_rest, log_id))
     response["X-From-View"] = "kept"
     threads_of_views.append(threading.get_native_id())
     promised.append(log_id)
     return HttpResponse("something else") if "discard" in request.GET else response
+
+
+def the_rest(log_id: str) -> None:
+    may_do_the_rest.wait(5)
+    if log_id.endswith("-bad"):
+        raise RuntimeError("no room on the disk")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    done_afterwards.append((log_id, threading.get_native_id()))
 
 
 urlpatterns = [path("<slug:log_id>", follow)]
@@ -307,6 +323,34 @@ def test_requests_take_the_threads_of_earlier_ones(events: EventLog, log_id: str
         for query in ("", "?whole") * 10:
             assert read_all(ask(port, f"{log_id}{query}"))[0] == 200
     assert len({*threads_of_views[-20:]}) < 5, threads_of_views
+
+
+def test_no_answer_waits_for_what_is_done_afterwards(events: EventLog, log_id: str, port: int) -> None:
+    may_do_the_rest.clear()
+    with ask(port, f"{log_id}?rest") as client:
+        write(events, log_id, "a")
+        read_until(client, b'"a"')
+        assert not done_afterwards
+        may_do_the_rest.set()
+        assert eventually(lambda: bool(done_afterwards))
+        assert done_afterwards.pop() == (log_id, threads_of_views[-1])
+        events.end(log_id, 0, "end", {})
+        read_until(client, b"0\r\n\r\n")
+    assert eventually(lambda: not lent()), request_threads()
+
+
+def test_what_fails_afterwards_is_logged_and_harms_no_answer(
+    events: EventLog, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(threads, "logger", SimpleNamespace(error=lambda event, error, **_: logged.append(error)))
+    may_do_the_rest.set()
+    name = f"test-{uuid.uuid4().hex}-bad"
+    events.create(name, owner=None, ttl=60)
+    write(events, name, "a")
+    events.end(name, 0, "end", {})
+    assert read_all(ask(port, f"{name}?rest&whole"))[0] == 200
+    assert eventually(lambda: logged == ["no room on the disk"])
 
 
 def test_a_crowd_that_leaves_at_any_moment_leaves_nothing_behind(events: EventLog, log_id: str, port: int) -> None:
