@@ -27,6 +27,7 @@ TOGETHER = "eight users of one SYSTEM"
 BEGINNINGS = (
     "Please", "Now", "Quickly", "Kindly", "First", "Then", "Just", "Also",
     "Next", "Today", "Once", "Simply", "Again", "Tell", "Well", "Finally",
+    "Maybe", "Perhaps", "Could", "Would", "Here", "Soon", "Still", "Always",
 )  # fmt: skip
 TURNS = 200
 SENTENCES, SENTENCE_TOKENS = 256, 30
