@@ -39,6 +39,7 @@ Scene = Callable[[scenes.AnyPeer, Texts], AsyncIterator[scenes.Figures]]
 Samples = dict[str, dict[str, list[float]]]
 PEERS = ("corral", "llama-server")
 MEGA = 1024 * 1024
+MANY = 12  # pairs, of which the standard error says something
 PAUSE_SECONDS = 0.1  # for what a peer does behind its answer, such as writing down that it ended
 TARGETS = {
     "one stream, tokens/s": "≥ 0.97 ×",
@@ -226,13 +227,23 @@ def _print(samples: Samples, binary: Path) -> None:
 
 def _in_pairs(name: str, by_peer: dict[str, list[float]]) -> str:
     """The median of what each step of both gives, a ratio or a difference as the target is: a machine whose speed
-    changes from minute to minute moves the medians apart more than the two halves of a step."""
+    changes from minute to minute moves the medians apart more than the two halves of a step. Where pairs are many, with
+    the standard error of that median."""
     pairs = list(zip(*(by_peer[peer] for peer in PEERS), strict=False))
     if not pairs:
         return ""
     if TARGETS.get(name, "").endswith("ms"):
-        return f"{statistics.median(ours - theirs for ours, theirs in pairs):+.1f}"
-    return f"{statistics.median(ours / theirs for ours, theirs in pairs):.2f}"
+        found, digits = [ours - theirs for ours, theirs in pairs], "+.1f"
+    else:
+        found, digits = [ours / theirs for ours, theirs in pairs], ".2f"
+    error = f" ± {_error(found):{digits[-3:]}}" if len(found) >= MANY else ""
+    return f"{statistics.median(found):{digits}}{error}"
+
+
+def _error(found: list[float]) -> float:
+    """The standard error of the median, by how far the middle half is spread: single pairs go far astray."""
+    first, _, third = statistics.quantiles(found, n=4)
+    return float(1.2533 * (third - first) / 1.349 / len(found) ** 0.5)
 
 
 if __name__ == "__main__":
