@@ -1,7 +1,7 @@
 """Prompts of a wanted length that no earlier one begins like: nothing of one is cached for the next.
 
 llama-server keeps what it computed of all prompts, and of a new one computes only what none of them began with. One
-token less counts: a CPU computes tokens by fours, and four of them take as long as anything else in a request. So each
+token less counts: a CPU computes tokens by fours, and four take longer than all else that a request does. So each
 text begins with another token of the vocabulary.
 """
 

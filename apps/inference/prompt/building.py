@@ -195,13 +195,13 @@ class Builder:
             return _NOTHING
         key = (engine.source, job.version_system, job.stored, date.today())  # templates may print the day
         if key not in self._publics:
-            self._publics[key] = self._found_public(job, engine)
+            self._publics[key] = self._find_public(job, engine)
         self._publics.move_to_end(key)
         while len(self._publics) > _PUBLICS:
             self._publics.popitem(last=False)
         return self._publics[key]
 
-    def _found_public(self, job: PromptJob, engine: Engine) -> Public:
+    def _find_public(self, job: PromptJob, engine: Engine) -> Public:
         try:
             texts = [engine.render(conversation.public(job.version_system, job.stored, said)) for said in _SENTINELS]
         except TemplateError:
