@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apps.inference.prompt.gotemplate import printing, values
+from apps.inference.prompt.gotemplate.limits import Allowance
 
 _KINDS = {bool: "bool", int: "int", float: "float", complex: "complex", str: "string"}
 
@@ -18,15 +19,15 @@ def _kind(value: object) -> str:
     return exact or next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "")
 
 
-def equal(first: Any, others: Sequence[Any]) -> bool:
+def equal(first: Any, others: Sequence[Any], allowance: Allowance) -> bool:
     """Whether it equals one of the others. The first one that does ends the search, as in Go."""
     if not others:
         raise FunctionError("missing argument for comparison")
     kind = _kind(first)
-    return any(_same(first, other, kind) for other in others)
+    return any(_same(first, other, kind, allowance) for other in others)
 
 
-def _same(first: Any, second: Any, kind: str) -> bool:
+def _same(first: Any, second: Any, kind: str, allowance: Allowance) -> bool:
     if kind != _kind(second):
         if first is None or second is None:
             return False
@@ -37,7 +38,8 @@ def _same(first: Any, second: Any, kind: str) -> bool:
         return first is second
     for value in (first, second):
         if not values.is_struct(value):
-            raise FunctionError(f"non-comparable type {printing.shown(value)}: {values.type_name(value)}")
+            raise FunctionError(f"non-comparable type {printing.shown(value, allowance)}: {values.type_name(value)}")
+    allowance.spend(values.steps(first))
     return bool(first == second)
 
 
@@ -52,5 +54,5 @@ def less(first: Any, second: Any) -> bool:
     return bool(first < second)
 
 
-def less_or_equal(first: Any, second: Any) -> bool:
-    return less(first, second) or equal(first, [second])
+def less_or_equal(first: Any, second: Any, allowance: Allowance) -> bool:
+    return less(first, second) or equal(first, [second], allowance)

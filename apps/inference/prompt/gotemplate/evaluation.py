@@ -6,10 +6,9 @@ from typing import Any
 from apps.inference.prompt.gotemplate import nodes, values
 from apps.inference.prompt.gotemplate.comparing import FunctionError
 from apps.inference.prompt.gotemplate.functions import FUNCTIONS, Function
-from apps.inference.prompt.gotemplate.limits import TOO_DEEP, TOO_MANY_STEPS, TOO_MUCH_TEXT, Limits, TemplateError
+from apps.inference.prompt.gotemplate.limits import TOO_DEEP, Allowance, Limits, TemplateError
 from apps.inference.prompt.gotemplate.quoting import encoded, quote, readable
 
-CHARACTERS_A_STEP = 1024
 CONTEXT = 200  # characters of a node's or a value's text in an error
 _VARIABLES_A_STEP = 16
 _NONE_GIVEN: Any = object()  # the first command of a pipeline is given no value
@@ -23,8 +22,8 @@ class Evaluation:
         self._name = ""
         self._variables: list[tuple[str, Any]] = [("$", data)]
         items = sum(len(value) for value in data.values() if values.is_list(value))
-        self._steps = limits.steps + limits.steps_per_item * items
-        self._makeable = limits.output  # characters that functions may make, written or not
+        self._allowance = Allowance(limits, items=items)
+        self._spend = self._allowance.spend
         self._depth = limits.depth
         self._commands: dict[type, Callable[..., Any]] = {
             nodes.Field: self._of_field,
@@ -35,16 +34,6 @@ class Evaluation:
         }
 
     # --- limits and errors
-
-    def _spend(self, steps: int) -> None:
-        self._steps -= steps
-        if self._steps < 0:
-            raise TemplateError(TOO_MANY_STEPS)
-
-    def _make(self, characters: int) -> None:
-        self._makeable -= characters
-        if self._makeable < 0:
-            raise TemplateError(TOO_MUCH_TEXT)
 
     def _deeper(self) -> None:
         self._depth -= 1
@@ -185,13 +174,13 @@ class Evaluation:
         if final is not _NONE_GIVEN:
             given.append(final)
         self._check_texts(node, args, function, given)
-        self._spend(sum(map(values.size, given)) // CHARACTERS_A_STEP)
+        self._spend(sum(map(values.size, given)) // values.CHARACTERS_A_STEP)
         try:
-            result = function.call(given, self._make)
+            result = function.call(given, self._allowance)
         except FunctionError as error:
             raise self._error(node, f"error calling {node.name}: {error}") from None
         if type(result) is str:
-            self._make(len(result))
+            self._allowance.make(len(result))
         return result
 
     def _check_count(self, node: nodes.Identifier, count: int, least: int, most: int | None) -> None:

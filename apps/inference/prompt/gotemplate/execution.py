@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from apps.inference.prompt.gotemplate import nodes, printing, values
-from apps.inference.prompt.gotemplate.evaluation import CHARACTERS_A_STEP, CONTEXT, Evaluation
+from apps.inference.prompt.gotemplate.evaluation import CONTEXT, Evaluation
 from apps.inference.prompt.gotemplate.limits import TOO_DEEP, TOO_MUCH_TEXT, Limits, TemplateError
 from apps.inference.prompt.gotemplate.quoting import quote, readable
 
@@ -70,8 +70,7 @@ class Execution(Evaluation):
         elif callable(value):
             raise self._error(node, f"can't print {node} of type {values.type_name(value)}")
         else:
-            self._spend(values.size(value) // CHARACTERS_A_STEP)
-            self._write("<no value>" if value is None else printing.shown(value))
+            self._write("<no value>" if value is None else printing.shown(value, self._allowance))
 
     def _if(self, node: nodes.If, dot: Any) -> Leap:
         known = len(self._variables)
@@ -129,7 +128,9 @@ class Execution(Evaluation):
             if len(node.pipe.declared) > 1:
                 raise self._error(_last(node.pipe), f"can't use {value} to iterate over more than one variable")
             return ((number, number) for number in range(value))
-        raise self._error(_last(node.pipe), f"range can't iterate over {printing.shown(value)[:CONTEXT]}")
+        raise self._error(
+            _last(node.pipe), f"range can't iterate over {printing.shown(value, self._allowance)[:CONTEXT]}"
+        )
 
     def _template(self, node: nodes.Call, dot: Any) -> Leap:
         if node.name not in self._trees:

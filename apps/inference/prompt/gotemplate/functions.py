@@ -1,6 +1,7 @@
 """The functions a template can call: Go's own, and those Ollama adds.
 
-A function gets its evaluated arguments and what may be spent; FunctionError carries Go's words for what is wrong.
+A function gets its evaluated arguments and the run's allowance, of which it spends what it takes to look into them;
+FunctionError carries Go's words for what is wrong.
 `and` and `or` are not here: they do not evaluate all their arguments (execution.py).
 """
 
@@ -11,15 +12,15 @@ from typing import Any
 
 from apps.inference.prompt.gotemplate import comparing, escaping, gojson, printing, values
 from apps.inference.prompt.gotemplate.comparing import FunctionError
-from apps.inference.prompt.gotemplate.printing import Spend
-from apps.inference.prompt.gotemplate.quoting import byte_length, decoded, encoded
+from apps.inference.prompt.gotemplate.limits import Allowance
+from apps.inference.prompt.gotemplate.quoting import QUOTED_A_STEP, byte_length, decoded, encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """`most` None: any number of arguments. `texts`: how many of the first must be strings (-1: all)."""
 
-    call: Callable[[Sequence[Any], Spend], Any]
+    call: Callable[[Sequence[Any], Allowance], Any]
     least: int
     most: int | None
     texts: int = 0
@@ -36,7 +37,7 @@ def _place(value: object, length: int) -> int:
     return value
 
 
-def _index(args: Sequence[Any], _spend: Spend) -> Any:
+def _index(args: Sequence[Any], _allowance: Allowance) -> Any:
     value = args[0]
     if value is None:
         raise FunctionError("index of untyped nil")
@@ -61,7 +62,7 @@ def _item(value: Any, key: Any) -> Any:
     return items[place]
 
 
-def _slice(args: Sequence[Any], _spend: Spend) -> Any:
+def _slice(args: Sequence[Any], _allowance: Allowance) -> Any:
     """A string is cut by its bytes, as Go's."""
     value, bounds = args[0], args[1:]
     if value is None:
@@ -81,7 +82,7 @@ def _slice(args: Sequence[Any], _spend: Spend) -> Any:
     return decoded(part) if isinstance(part, bytes) else part
 
 
-def _len(args: Sequence[Any], _spend: Spend) -> int:
+def _len(args: Sequence[Any], _allowance: Allowance) -> int:
     value = args[0]
     if isinstance(value, str):
         return byte_length(value)
@@ -92,24 +93,36 @@ def _len(args: Sequence[Any], _spend: Spend) -> int:
     raise FunctionError(f"len of type {values.type_name(value)}")
 
 
-def _call(args: Sequence[Any], _spend: Spend) -> Any:
+def _call(args: Sequence[Any], _allowance: Allowance) -> Any:
     called = args[0]
     if called is None:
         raise FunctionError("call of nil")
     raise FunctionError(f"non-function of type {values.type_name(called)}")
 
 
-def _printf(args: Sequence[Any], spend: Spend) -> str:
-    return printing.sprintf(args[0], args[1:], spend=spend)
+def _printf(args: Sequence[Any], allowance: Allowance) -> str:
+    return printing.sprintf(args[0], args[1:], allowance)
 
 
-def _text(args: Sequence[Any]) -> str:
-    """What `html` and its like escape; a nil is what an action would print."""
-    return printing.sprint(["<no value>" if arg is None else arg for arg in args])
+def _escaped(escape: Callable[[str], str], characters_a_step: int) -> Callable[[Sequence[Any], Allowance], str]:
+    """`html` and its like. A nil is what an action would print."""
+
+    def call(args: Sequence[Any], allowance: Allowance) -> str:
+        text = printing.sprint(["<no value>" if arg is None else arg for arg in args], allowance)
+        allowance.spend(len(text) // characters_a_step)
+        return escape(text)
+
+    return call
 
 
-def _type_script(args: Sequence[Any], _spend: Spend) -> str:
+def _json(args: Sequence[Any], allowance: Allowance) -> str:
+    allowance.spend(values.steps(args[0]))
+    return gojson.written(args[0])
+
+
+def _type_script(args: Sequence[Any], allowance: Allowance) -> str:
     value = args[0]
+    allowance.spend(values.steps(value))
     return _type_of(value) if isinstance(value, Mapping) and "Type" in value else "any"
 
 
@@ -133,29 +146,29 @@ _TYPE_SCRIPT = {
 }
 
 
-def _day(days_ago: int) -> Callable[[Sequence[Any], Spend], str]:
-    return lambda _args, _spend: (date.today() - timedelta(days=days_ago)).isoformat()
+def _day(days_ago: int) -> Callable[[Sequence[Any], Allowance], str]:
+    return lambda _args, _allowance: (date.today() - timedelta(days=days_ago)).isoformat()
 
 
 FUNCTIONS: dict[str, Function] = {
     "not": Function(lambda args, _: not values.truth(args[0]), 1, 1),
-    "eq": Function(lambda args, _: comparing.equal(args[0], args[1:]), 1, None),
-    "ne": Function(lambda args, _: not comparing.equal(args[0], args[1:]), 2, 2),
+    "eq": Function(lambda args, allowance: comparing.equal(args[0], args[1:], allowance), 1, None),
+    "ne": Function(lambda args, allowance: not comparing.equal(args[0], args[1:], allowance), 2, 2),
     "lt": Function(lambda args, _: comparing.less(args[0], args[1]), 2, 2),
-    "le": Function(lambda args, _: comparing.less_or_equal(args[0], args[1]), 2, 2),
-    "gt": Function(lambda args, _: not comparing.less_or_equal(args[0], args[1]), 2, 2),
+    "le": Function(lambda args, allowance: comparing.less_or_equal(args[0], args[1], allowance), 2, 2),
+    "gt": Function(lambda args, allowance: not comparing.less_or_equal(args[0], args[1], allowance), 2, 2),
     "ge": Function(lambda args, _: not comparing.less(args[0], args[1]), 2, 2),
     "index": Function(_index, 1, None),
     "slice": Function(_slice, 1, None),
     "len": Function(_len, 1, 1),
     "call": Function(_call, 1, None),
-    "print": Function(lambda args, _: printing.sprint(args), 0, None),
-    "println": Function(lambda args, _: printing.sprintln(args), 0, None),
+    "print": Function(printing.sprint, 0, None),
+    "println": Function(printing.sprintln, 0, None),
     "printf": Function(_printf, 1, None, texts=1),
-    "html": Function(lambda args, _: escaping.html(_text(args)), 0, None),
-    "js": Function(lambda args, _: escaping.js(_text(args)), 0, None),
-    "urlquery": Function(lambda args, _: escaping.urlquery(_text(args)), 0, None),
-    "json": Function(lambda args, _: gojson.written(args[0]), 1, 1),
+    "html": Function(_escaped(escaping.html, values.CHARACTERS_A_STEP), 0, None),
+    "js": Function(_escaped(escaping.js, QUOTED_A_STEP), 0, None),
+    "urlquery": Function(_escaped(escaping.urlquery, QUOTED_A_STEP), 0, None),
+    "json": Function(_json, 1, 1),
     "currentDate": Function(_day(0), 0, None, texts=-1),
     "yesterdayDate": Function(_day(1), 0, None, texts=-1),
     "toTypeScriptType": Function(_type_script, 1, 1),

@@ -1,67 +1,102 @@
 """Go's fmt.Sprint, Sprintln and Sprintf."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from apps.inference.prompt.gotemplate import values
+from apps.inference.prompt.gotemplate.limits import Allowance
+from apps.inference.prompt.gotemplate.quoting import QUOTED_A_STEP
 from apps.inference.prompt.gotemplate.verbs import Verb, show
 
 _PERCENT = re.compile(r"%([#0+\- ]*)", re.DOTALL)
 _INDEX = re.compile(r"\[([^\]]*)\]")
 _NUMBER = re.compile(r"[0-9]+")
+_PLAIN = Verb()
+_QUOTING = frozenset("qxX")  # look at each character
 _WIDEST = 1_000_000  # as in Go: what is wider is no width
 
-Spend = Callable[[int], None]  # told of characters before they are made; raises where they are too many
 
-
-def sprint(args: Sequence[Any]) -> str:
+def sprint(args: Sequence[Any], allowance: Allowance) -> str:
     """A space between two operands where neither is a string."""
-    pieces: list[str] = []
+    pieces = _Pieces(allowance)
     for place, arg in enumerate(args):
         if place and not isinstance(arg, str) and not isinstance(args[place - 1], str):
-            pieces.append(" ")
-        pieces.append(shown(arg))
-    return "".join(pieces)
+            pieces.add(" ")
+        pieces.add(shown(arg, allowance))
+    return pieces.joined()
 
 
-def sprintln(args: Sequence[Any]) -> str:
-    return " ".join(map(shown, args)) + "\n"
+def sprintln(args: Sequence[Any], allowance: Allowance) -> str:
+    pieces = _Pieces(allowance)
+    for place, arg in enumerate(args):
+        if place:
+            pieces.add(" ")
+        pieces.add(shown(arg, allowance))
+    pieces.add("\n")
+    return pieces.joined()
 
 
-def shown(value: Any) -> str:
-    return value if isinstance(value, str) else show(Verb(), value)
+def shown(value: Any, allowance: Allowance) -> str:
+    if type(value) is int:
+        return str(value)  # what most operands are that are no text
+    if isinstance(value, str):
+        return value
+    allowance.spend(values.steps(value))
+    return show(_PLAIN, value)
 
 
-def sprintf(template: str, args: Sequence[Any], *, spend: Spend) -> str:
-    return _Format(template, args, spend).run()
+def sprintf(template: str, args: Sequence[Any], allowance: Allowance) -> str:
+    return _Format(template, args, allowance).run()
+
+
+class _Pieces:
+    """A text in the making, refused as soon as it is too long."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._pieces: list[str] = []
+        self._length = 0
+
+    def add(self, piece: str) -> None:
+        self._length += len(piece)
+        self._allowance.fits(self._length)
+        self._pieces.append(piece)
+
+    def joined(self) -> str:
+        return "".join(self._pieces)
 
 
 class _Format:
-    def __init__(self, template: str, args: Sequence[Any], spend: Spend) -> None:
+    def __init__(self, template: str, args: Sequence[Any], allowance: Allowance) -> None:
         self._template = template
         self._args = args
-        self._spend = spend
+        self._allowance = allowance
         self._place = 0
         self._arg = 0
         self._reordered = False
         self._good_index = True
 
     def run(self) -> str:
-        pieces: list[str] = []
+        pieces = _Pieces(self._allowance)
         while (start := self._template.find("%", self._place)) >= 0:
-            pieces.append(self._template[self._place : start])
+            self._allowance.spend(2)
+            pieces.add(self._template[self._place : start])
             self._place = start
-            pieces.append(self._directive())
-        pieces.append(self._template[self._place :])
-        return "".join(pieces) + self._extra()
+            pieces.add(self._directive())
+        pieces.add(self._template[self._place :])
+        self._add_extra(pieces)
+        return pieces.joined()
 
-    def _extra(self) -> str:
+    def _add_extra(self, pieces: _Pieces) -> None:
         rest = self._args[self._arg :]
         if self._reordered or not rest:
-            return ""
-        told = (shown(arg) if arg is None else f"{values.type_name(arg)}={shown(arg)}" for arg in rest)
-        return f"%!(EXTRA {', '.join(told)})"
+            return
+        for place, arg in enumerate(rest):
+            pieces.add(", " if place else "%!(EXTRA ")
+            pieces.add("" if arg is None else f"{values.type_name(arg)}=")
+            pieces.add(shown(arg, self._allowance))
+        pieces.add(")")
 
     def _directive(self) -> str:
         found = _PERCENT.match(self._template, self._place)
@@ -79,7 +114,7 @@ class _Format:
         if not letter:
             return wrong + imprecise + "%!(NOVERB)"
         self._place += 1
-        self._spend((width or 0) + (precision or 0))
+        self._allowance.fits((width or 0) + (precision or 0))
         zero = "0" in flags and not minus
         verb = Verb(letter, minus, "+" in flags, "#" in flags, " " in flags, zero, width, precision)
         return wrong + imprecise + self._write(verb)
@@ -92,7 +127,11 @@ class _Format:
         if self._arg >= len(self._args):
             return f"%!{verb.letter}(MISSING)"
         self._arg += 1
-        return show(verb, self._args[self._arg - 1])
+        arg = self._args[self._arg - 1]
+        self._allowance.spend(values.steps(arg))
+        if verb.sharp or verb.letter in _QUOTING:
+            self._allowance.spend(values.characters(arg) // QUOTED_A_STEP)
+        return show(verb, arg)
 
     def _argument_index(self) -> None:
         found = _INDEX.match(self._template, self._place)

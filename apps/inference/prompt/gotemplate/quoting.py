@@ -6,6 +6,7 @@ Python's own file names are; `readable` ends that where text leaves a template.
 
 import re
 
+QUOTED_A_STEP = 8  # characters that are looked at one by one, in a step (limits.py)
 _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92}
 _ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
 _WRITTEN = {7: "a", 8: "b", 12: "f", 10: "n", 13: "r", 9: "t", 11: "v", 92: "\\"}

@@ -9,6 +9,8 @@ is ranged over in the order given, where Go would sort its keys.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+CHARACTERS_A_STEP = 1024
+
 
 class Struct(dict[str, Any]):
     """Fields by name. `go_type` is how errors call it."""
@@ -58,7 +60,27 @@ def type_name(value: object) -> str:
 
 
 def size(value: object) -> int:
-    """About how much a function has to look at, in characters."""
+    """About how much a function that does not look into a container has to look at, in characters."""
     if isinstance(value, str):
         return len(value)
     return 64 * len(value) if isinstance(value, Sequence | Mapping) else 0
+
+
+def steps(value: Any) -> int:
+    """What it takes to write a value out: a few steps for each one in it, and one for every 1,024 characters."""
+    if isinstance(value, str):
+        return 1 + len(value) // CHARACTERS_A_STEP
+    if isinstance(value, Mapping):
+        return 2 + sum(map(steps, value.values()))
+    if is_list(value):
+        return 2 + sum(map(steps, value))
+    return 8 if isinstance(value, float | complex) else 2
+
+
+def characters(value: Any) -> int:
+    """Of all texts in a value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(characters, value.values()))
+    return sum(map(characters, value)) if is_list(value) else 0

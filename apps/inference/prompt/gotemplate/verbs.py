@@ -141,7 +141,7 @@ def _signed(verb: Verb, sign: str, digits: str) -> str:
     """Zeros are padded between a sign and the digits."""
     if verb.zero and not verb.minus and verb.width is not None:
         return sign + digits.rjust(verb.width - len(sign), "0")
-    return _padded(replace(verb, zero=False), sign + digits)
+    return _padded(verb, sign + digits)
 
 
 def _float(verb: Verb, value: float) -> str:

@@ -1,10 +1,12 @@
 """Hostile templates are refused with a sentence, and soon."""
 
 import time
+import tracemalloc
 
 import pytest
 
 from apps.inference.prompt.gotemplate import Limits, Template, TemplateError
+from apps.inference.prompt.gotemplate.values import Struct
 from tests.inference.prompt.gotemplate.rendering import refusal, render
 
 LONG = "The template is too long."
@@ -15,7 +17,15 @@ SECONDS = 3.0  # generous: test machines are busy; each takes tenths of a second
 
 MESSAGES = [{"Role": "user", "Content": "hello " * 50, "ToolCalls": []}] * 200
 BIG = "é" * 1_000_000
-DATA = {"Messages": MESSAGES, "Big": BIG, "Same": BIG[:-1] + "x"}
+WIDE = {"Type": "", "AnyOf": [{"Type": "string"}] * 10_000}
+DATA = {
+    "Messages": MESSAGES,
+    "Big": BIG,
+    "Same": BIG[:-1] + "x",
+    "Wide": WIDE,
+    "One": Struct({"Parts": [1.5] * 20_000}),
+    "Other": Struct({"Parts": [1.5] * 19_999 + [2.5]}),
+}
 
 HOSTILE = [
     ("{{range $.Messages}}" * 5 + "{{end}}" * 5, STEPS),
@@ -35,8 +45,22 @@ HOSTILE = [
     ("{{range 999}}{{printf `%999999s` `a`}}{{end}}", TEXT),
     ("{{$x := `aaaaaaaa`}}{{range 99}}{{$x = printf `%s%s` $x $x}}{{end}}", TEXT),
     ("{{range $.Messages}}{{$.Big}}{{end}}", TEXT),
-    ("{{range 99999}}{{$x := json $.Messages}}{{end}}", TEXT),
+    ("{{range 99999}}{{$x := json $.Messages}}{{end}}", STEPS),
     ("{{range 99999}}{{$x := html $.Big}}{{end}}", TEXT),
+    ("{{print " + "$.Messages " * 4000 + "}}", STEPS),
+    ("{{println " + "$.Big " * 100 + "}}", TEXT),
+    ("{{range 99999}}{{$x := print $.Other}}{{end}}", STEPS),
+    ("{{range 99999}}{{$.Other}}{{end}}", STEPS),
+    ("{{range 99999}}{{print " + "1i " * 10000 + "}}{{end}}", STEPS),
+    ("{{range 99999}}{{printf `" + "%v" * 30000 + "` 1}}{{end}}", STEPS),
+    ("{{range 99999}}{{printf `" + "%+q" * 8000 + "`" + " ." * 8000 + "}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := printf `a`" + " $.Messages" * 100 + "}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := printf `%q` $.Big}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := js $.Big}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := urlquery $.Big}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := json $.Other}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := eq $.One $.Other}}{{end}}", STEPS),
+    ("{{range 99999}}{{$x := toTypeScriptType $.Wide}}{{end}}", STEPS),
     ("x" * (64 * 1024 + 1), LONG),
 ]
 
@@ -46,6 +70,21 @@ def test_a_hostile_template_is_refused_soon(source: str, sentence: str) -> None:
     started = time.monotonic()
     assert refusal(source, DATA) == sentence
     assert time.monotonic() - started < SECONDS
+
+
+def test_a_text_that_is_too_long_is_not_made_first() -> None:
+    templates = [
+        Template.parse("{{$x := " + call + " $.Messages" * 1000 + "}}")
+        for call in ("print", "println", "html", "printf `%s`")
+    ]
+    tracemalloc.start()
+    try:
+        for template in templates:
+            with pytest.raises(TemplateError, match=TEXT):
+                template.execute({"Messages": ["hello " * 50_000]}, limits=Limits(output=1_000_000))
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000  # 300 MB, if they were
+    finally:
+        tracemalloc.stop()
 
 
 def test_deep_data_is_refused_and_not_cut() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from apps.inference.prompt.gotemplate.limits import Allowance, Limits, TemplateError
 from apps.inference.prompt.gotemplate.printing import sprintf
 
 TEXTS = [
@@ -70,10 +71,22 @@ WRONG = [
 
 @pytest.mark.parametrize(("template", "args", "written"), [*TEXTS, *INTEGERS, *FLOATS, *OTHERS, *WRONG])
 def test_a_format_writes_what_go_writes(template: str, args: list[Any], written: str) -> None:
-    assert sprintf(template, args, spend=lambda _: None) == written
+    assert sprintf(template, args, Allowance(Limits())) == written
 
 
 def test_a_width_is_spent_before_it_is_made() -> None:
-    spent: list[int] = []
-    assert len(sprintf("%1000d%.5f", [1, 1.0], spend=spent.append)) == 1007
-    assert spent == [1000, 5]
+    assert len(sprintf("%1000d%.5f", [1, 1.0], Allowance(Limits(output=1007)))) == 1007
+    with pytest.raises(TemplateError, match="too much text"):
+        sprintf("%1000d", [1], Allowance(Limits(output=999)))
+
+
+def test_each_verb_and_each_value_takes_steps() -> None:
+    assert sprintf("%v %v", [[1, 2], "a"], Allowance(Limits(steps=11))) == "[1 2] a"
+    with pytest.raises(TemplateError, match="too many steps"):
+        sprintf("%v %v", [[1, 2], "a"], Allowance(Limits(steps=10)))
+
+
+def test_a_character_that_is_quoted_takes_more_steps_than_one_that_is_copied() -> None:
+    assert sprintf("%s", ["é" * 800], Allowance(Limits(steps=3))) == "é" * 800
+    with pytest.raises(TemplateError, match="too many steps"):
+        sprintf("%q", ["é" * 800], Allowance(Limits(steps=100)))
