@@ -6,7 +6,7 @@ letters. Under a grammar it says any of what is allowed.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -70,6 +70,8 @@ class FakeBackend:
     shares_cells: bool = True
     reach: int = 1 << 40  # as if a step's cost were its tokens alone
     cells: int = 1 << 20
+    takes: Callable[[int], float] = lambda rows: 0.0  # seconds of a step
+    now: float = 0.0  # by the clock that knows nothing else
     failures: list[Exception] = field(default_factory=list)  # raised by the next decodes
     steps: list[list[tuple[int, int, int]]] = field(default_factory=list)  # of each: slot, start, length
     copies: list[tuple[int, int, int]] = field(default_factory=list)
@@ -94,6 +96,7 @@ class FakeBackend:
         if self._used() + sum(len(chunk.tokens) for chunk in chunks) > self.cells:
             raise NoRoom
         self.steps.append([(chunk.slot, chunk.start, len(chunk.tokens)) for chunk in chunks])
+        self.now += self.takes(sum(len(chunk.tokens) for chunk in chunks))
         self._rows = []
         for chunk in chunks:
             self._take(chunk)

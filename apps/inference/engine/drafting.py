@@ -3,10 +3,11 @@
 A guess is computed in the step of the token before it, and each of its tokens is then sampled as if nobody had guessed:
 as long as what is sampled is what was guessed, the next logits are there already. So the answers are those of the model
 alone (the speculative decoding of Leviathan et al., 2023, with a guess that has no probabilities of its own). A wrong
-guess costs the rows that were computed for it: a step takes those guesses that let it expect the most tokens a second.
+guess costs the rows that were computed for it: a step takes those guesses that let it expect the most tokens a second
+(costs.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -22,9 +23,6 @@ ODDS: Final[dict[Kind, float]] = {"agreed": 0.9, "long": 0.7, "short": 0.5}  # b
 SUREST: Final = 0.98
 WEIGHT: Final = 0.1  # of one guess in what is known of them all
 LONG, SHORT = 3, 2  # so many last tokens are looked for
-TILE: Final = 4  # rows that llama.cpp computes together on a CPU
-FIXED: Final = 2.5  # rows that a step without any would cost, on a CPU (docs/benchmarks.md). On a GPU it is far more,
-# which means that fewer guesses are computed there than would pay.
 
 
 @dataclass(frozen=True)
@@ -64,24 +62,19 @@ class Drafter:
                 return
 
 
-def choose(odds: Sequence[Sequence[float]], *, rows: int, most: int) -> list[int]:
+def choose(odds: Sequence[Sequence[float]], *, rows: int, most: int, cost: Callable[[int], float]) -> list[int]:
     """How many tokens of each guess to compute in a step that has `rows` anyway, and room for `most` more: those that
-    let it expect the most tokens for its time. Each sequence's odds fall."""
+    let it expect the most tokens for its time, which is what so many rows cost. Each sequence's odds fall."""
     order = sorted(((chance, index) for index, chances in enumerate(odds) for chance in chances), reverse=True)
-    expected, best, count = float(len(odds)), len(odds) / _cost(rows), 0
+    expected, best, count = float(len(odds)), len(odds) / cost(rows), 0
     for more, (chance, _) in enumerate(order[:most], 1):
         expected += chance
-        if expected / _cost(rows + more) > best:
-            best, count = expected / _cost(rows + more), more
+        if expected / cost(rows + more) > best:
+            best, count = expected / cost(rows + more), more
     lengths = [0] * len(odds)
     for _, index in order[:count]:
         lengths[index] += 1
     return lengths
-
-
-def _cost(rows: int) -> float:
-    """A step's time, in that of one row."""
-    return FIXED + (rows if rows <= TILE else TILE * -(-rows // TILE))
 
 
 def look_back(tokens: Tokens, *, most: int) -> Guess | None:

@@ -1,6 +1,7 @@
 """The loop: take what came in, schedule, decode, deliver. One thread runs it; any thread may submit and cancel."""
 
 import queue
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
@@ -62,8 +63,17 @@ Deliver = Callable[[list[Event]], None]
 
 
 class Engine:
-    def __init__(self, backend: Backend, *, step_tokens: int, deliver: Deliver, eyes: Eyes | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        step_tokens: int,
+        deliver: Deliver,
+        eyes: Eyes | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._backend = backend
+        self._clock = clock
         self._eyes = eyes
         self._deliver_to = deliver
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -215,6 +225,7 @@ class Engine:
                 self._end(sequence, "length")
 
     def _decode(self, plan: Ordered[Part]) -> bool:
+        began = self._clock()
         try:
             self._backend.decode([part.chunk() for part in plan])
         except NoRoom:
@@ -224,6 +235,7 @@ class Engine:
             self._abandon(plan, error)
             return False
         self._failures = 0
+        self._scheduler.took(plan, self._clock() - began)
         return True
 
     def _look(self) -> None:

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from apps.inference.engine.backend import Chunk, Tokens
+from apps.inference.engine.costs import TILE, Costs
 from apps.inference.engine.drafting import NOTHING, choose
 from apps.inference.engine.sequence import Sequence
 from apps.inference.engine.slots import Slot
 from apps.inference.engine.vision import Picture
 
 FORCED = 32  # tokens that one stream may take in a step without having been asked
-TILE = 4  # llama.cpp computes tokens by fours on a CPU: a step that is no multiple of it is 3 % slower
 EVEN = 2048  # how deep a prompt may be for its steps to have all the tokens they are set to
 
 
@@ -66,6 +66,7 @@ class Scheduler:
         self._reach = reach
         self._outputs = outputs
         self._drafts = drafts
+        self._costs = Costs()
         self.waiting: deque[Sequence] = deque()
         self.held: list[Slot] = []
         self.running: list[Slot] = []
@@ -114,9 +115,16 @@ class Scheduler:
         rows = sum(part.length for part in parts)
         guesses = [part.sequence.guess(self._drafts if part.completes else 0) for part in parts]
         room = min(self._outputs - len(parts), self._batch - rows)
-        lengths = choose([odds for _, odds in guesses], rows=rows, most=room)
+        lengths = choose([odds for _, odds in guesses], rows=rows, most=room, cost=self._costs.of)
         chosen = zip(parts, guesses, lengths, strict=True)
         return [replace(part, draft=tokens[:length]) if length else part for part, (tokens, _), length in chosen]
+
+    def took(self, plan: Ordered[Part], seconds: float) -> None:
+        """How long a step was. One with a prompt's part tells nothing of what a guess costs."""
+        if all(part.sequence.sampled for part in plan):
+            self._costs.note(sum(part.length + len(part.draft) for part in plan), seconds)
+        else:
+            self._costs.pause()
 
     def look(self) -> Part | None:
         """What is to be computed of the oldest prompt that has come to a picture."""
@@ -138,7 +146,7 @@ class Scheduler:
         if not taken:
             return self._batch
         budget = self._step_tokens * (self._reach + EVEN) // (self._reach + max(depth, EVEN))
-        budget -= budget % TILE if budget > TILE else 0
+        budget -= budget % TILE if budget > TILE else 0  # a step that is no multiple of it is 3 % slower on a CPU
         return min(max(budget - taken, self._step_tokens // 4), max(0, self._batch - taken))
 
 

@@ -24,12 +24,16 @@ class Bench:
 
     def __init__(self, backend: Any, *, step_tokens: int = 8) -> None:
         self.backend = backend
-        self.engine = Engine(backend, step_tokens=step_tokens, deliver=self._note)
+        self.engine = Engine(backend, step_tokens=step_tokens, deliver=self._note, clock=self._clock)
         self.batches: list[list[Event]] = []
         self.ends: dict[str, Ended] = {}
         self.texts: dict[str, str] = {}
         self.logprobs: dict[str, list[Logprob]] = {}
         self.started: list[str] = []
+
+    def _clock(self) -> float:
+        """The fake model's; with the real one it stands still, so that no test hangs on how fast the machine is."""
+        return getattr(self.backend, "now", 0.0)
 
     def _note(self, events: list[Event]) -> None:
         self.batches.append(events)

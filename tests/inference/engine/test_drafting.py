@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.inference.engine import drafting, llama
+from apps.inference.engine.costs import Costs
 from apps.inference.engine.drafting import Drafter, look_back
 from apps.inference.engine.grammar import Grammar
 from apps.inference.engine.loading import Load, outputs
@@ -138,6 +139,30 @@ def test_guesses_fill_the_rows_that_there_are() -> None:
     assert 4 in rows[1] and max(rows[1]) <= 5
 
 
+def lengths_of(bench: Bench) -> list[int]:
+    return [sum(length for _, _, length in step) for step in bench.backend.steps]
+
+
+def test_guesses_that_do_not_pay_on_this_processor_are_given_up() -> None:
+    """Beside no guesses at all, what is tried costs next to nothing."""
+    bench, before = (parrots(context=1024, takes=lambda rows: 1.2 * rows - 0.2, drafts=drafts) for drafts in (4, 0))
+    for one in (bench, before):
+        one.run("a", prompt(1, letters=900))
+    assert bench.texts["a"] == before.texts["a"] and len(bench.texts["a"]) == 900
+    tried = [length > 1 for length in lengths_of(bench)[1:]]
+    assert any(tried) and sum(tried[-300:]) < 10
+    assert bench.backend.now < 1.05 * before.backend.now
+
+
+def test_where_rows_are_free_every_guess_is_computed() -> None:
+    bench, assuming = parrots(context=1024, takes=lambda rows: 1.0), parrots(context=1024)
+    for one in (bench, assuming):
+        one.run("a", prompt(1, letters=900))
+    assert bench.texts["a"] == assuming.texts["a"]
+    assert len(bench.backend.steps) < len(assuming.backend.steps)
+    assert lengths_of(bench)[-100:].count(5) > 40 > lengths_of(assuming)[-100:].count(5)
+
+
 def test_logprobs_are_those_of_the_tokens() -> None:
     bench, before = parrots(), alone(prompt(3, letters=40), logprobs=2)
     bench.run("a", prompt(3, letters=40), logprobs=2)
@@ -224,7 +249,7 @@ def test_the_odds_are_how_often_a_kind_came_true() -> None:
     ],
 )
 def test_a_step_takes_the_guesses_that_pay(odds: list[list[float]], rows: int, most: int, lengths: list[int]) -> None:
-    assert drafting.choose(odds, rows=rows, most=most) == lengths
+    assert drafting.choose(odds, rows=rows, most=most, cost=Costs().of) == lengths
 
 
 # --- the real model ---------------------------------------------------------------------------------------------------

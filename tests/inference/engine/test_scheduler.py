@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.inference.engine.scheduler import EVEN, TILE, divide
+from apps.inference.engine.costs import TILE
+from apps.inference.engine.scheduler import EVEN, divide
 from tests.fakes import ANSWER, answer
 from tests.inference.engine.conftest import Bench, MakeBench
 
