@@ -120,9 +120,11 @@ class Scheduler:
         return [replace(part, draft=tokens[:length]) if length else part for part, (tokens, _), length in chosen]
 
     def took(self, plan: Ordered[Part], seconds: float) -> None:
-        """How long a step was. One with a prompt's part tells nothing of what a guess costs."""
-        if all(part.sequence.sampled for part in plan):
-            self._costs.note(sum(part.length + len(part.draft) for part in plan), seconds)
+        """How long a step was. Rows whose logits nobody wants, a prompt's or forced ones, tell nothing of what a guess
+        costs."""
+        rows = sum(part.rows for part in plan)
+        if rows == sum(part.length + len(part.draft) for part in plan):
+            self._costs.note(rows, seconds)
         else:
             self._costs.pause()
 

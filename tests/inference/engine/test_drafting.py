@@ -191,6 +191,16 @@ def test_a_grammar_that_forces_tokens_agrees_with_the_guess_or_overrules_it() ->
     assert steps[1] < steps[0]
 
 
+def test_what_a_guess_costs_is_not_learned_from_rows_that_nobody_samples() -> None:
+    people = {"type": "array", "minItems": 6, "maxItems": 6, "items": {"enum": ["an apple", "a pear"]}}
+    bench = Bench(Repeater(context=256, batch=64, takes=lambda rows: 1.0))
+    bench.run("a", prompt(1, letters=999), grammar=Grammar("schema", people))
+    sizes = set(lengths_of(bench))
+    assert 1 in sizes and len(sizes) > 2  # forced tokens are computed together
+    costs = bench.engine._scheduler._costs
+    assert all(costs.of(size) == Costs().of(size) for size in sizes)
+
+
 # --- the guess itself -------------------------------------------------------------------------------------------------
 
 
