@@ -128,7 +128,10 @@ class _Format:
             return f"%!{verb.letter}(MISSING)"
         self._arg += 1
         arg = self._args[self._arg - 1]
-        self._allowance.spend(values.steps(arg))
+        steps = values.steps(arg)
+        self._allowance.spend(steps)
+        if not values.is_basic(arg):  # each value in it is as wide
+            self._allowance.fits(((verb.width or 0) + (verb.precision or 0)) * steps)
         if verb.sharp or verb.letter in _QUOTING:
             self._allowance.spend(values.characters(arg) // QUOTED_A_STEP)
         return show(verb, arg)

@@ -56,6 +56,7 @@ HOSTILE = [
     ("{{range 99999}}{{printf `" + "%+q" * 8000 + "`" + " ." * 8000 + "}}{{end}}", STEPS),
     ("{{range 99999}}{{$x := printf `a`" + " $.Messages" * 100 + "}}{{end}}", STEPS),
     ("{{range 99999}}{{$x := printf `%q` $.Big}}{{end}}", STEPS),
+    ("{{printf `%999999v` $.Messages}}", TEXT),
     ("{{range 99999}}{{$x := js $.Big}}{{end}}", STEPS),
     ("{{range 99999}}{{$x := urlquery $.Big}}{{end}}", STEPS),
     ("{{range 99999}}{{$x := json $.Other}}{{end}}", STEPS),
@@ -77,11 +78,14 @@ def test_a_text_that_is_too_long_is_not_made_first() -> None:
         Template.parse("{{$x := " + call + " $.Messages" * 1000 + "}}")
         for call in ("print", "println", "html", "printf `%s`")
     ]
+    templates.append(Template.parse("{{$x := printf `%900000v` (slice $.Many 0)}}"))  # the width is each item's
     tracemalloc.start()
     try:
         for template in templates:
             with pytest.raises(TemplateError, match=TEXT):
-                template.execute({"Messages": ["hello " * 50_000]}, limits=Limits(output=1_000_000))
+                template.execute(
+                    {"Messages": ["hello " * 50_000], "Many": ["x"] * 100}, limits=Limits(output=1_000_000)
+                )
         assert tracemalloc.get_traced_memory()[1] < 20_000_000  # 300 MB, if they were
     finally:
         tracemalloc.stop()

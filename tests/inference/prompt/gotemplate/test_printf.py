@@ -74,7 +74,7 @@ def test_a_format_writes_what_go_writes(template: str, args: list[Any], written:
     assert sprintf(template, args, Allowance(Limits())) == written
 
 
-def test_a_width_is_spent_before_it_is_made() -> None:
+def test_a_width_that_is_too_much_is_refused_before_it_is_made() -> None:
     assert len(sprintf("%1000d%.5f", [1, 1.0], Allowance(Limits(output=1007)))) == 1007
     with pytest.raises(TemplateError, match="too much text"):
         sprintf("%1000d", [1], Allowance(Limits(output=999)))
